@@ -1,0 +1,47 @@
+# The whole set-up needs Python >= 3.11 and make. Everything lands in .venv and .saas.
+.POSIX:
+.PHONY: run test check bench format clean
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/python -m saas.cli dev
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/dev.stamp
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.bench
+
+format: $(VENV)/dev.stamp
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11 picks one")'
+	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot make virtual environments (on Debian: apt install python3-venv)."; exit 1; }
+	@touch $@
+
+# pip's own file is written last, so an interrupted installation is simply repeated.
+$(VENV)/run.stamp: $(VENV)/python.stamp requirements/run.txt pyproject.toml
+	@echo "Installing the pinned dependencies into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	@echo "Installing the pinned development tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

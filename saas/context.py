@@ -1,0 +1,78 @@
+"""Who acts, and for which tenant: one frozen value in one contextvar.
+
+The middleware sets it for a request, `acting_as` for jobs, scripts and tests. Tenant and actor
+travel together, so they can never disagree.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import UUID
+
+import msgspec
+
+from saas.errors import Unbound
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """An authenticated actor inside one tenant.
+
+    `actor` reads `member:<uuid>`, `key:<uuid>`, `platform:<name>` or `system:<job>`.
+    `statement_timeout_ms` bounds each SQL statement made on its behalf; 0 means no bound.
+    """
+
+    tenant_id: UUID
+    actor: str
+    permissions: frozenset[str] = frozenset()
+    role: str = "owner"
+    statement_timeout_ms: int = 30_000
+
+
+class RequestOrigin(msgspec.Struct, frozen=True):
+    """Where a change comes from, for the audit log. Empty strings outside a request."""
+
+    request_id: str = ""
+    ip: str = ""
+
+
+_principal: ContextVar[Principal | None] = ContextVar("principal", default=None)
+NO_ORIGIN = RequestOrigin()
+_origin: ContextVar[RequestOrigin] = ContextVar("origin", default=NO_ORIGIN)
+
+
+def principal() -> Principal:
+    """The acting principal. Raises Unbound when there is none: fail closed."""
+    current = _principal.get()
+    if current is None:
+        raise Unbound("no tenant is bound: enter acting_as(...) or come through the middleware")
+    return current
+
+
+def principal_or_none() -> Principal | None:
+    return _principal.get()
+
+
+def origin() -> RequestOrigin:
+    return _origin.get()
+
+
+def bind(new_principal: Principal | None, new_origin: RequestOrigin) -> None:
+    """Set both for the current task, also to nothing: the middleware calls this at the entry of
+    every request, because a server may run it in the context of the request before
+    (https://github.com/python/cpython/issues/140947)."""
+    _principal.set(new_principal)
+    _origin.set(new_origin)
+
+
+@contextmanager
+def acting_as(
+    new_principal: Principal, request_origin: RequestOrigin | None = None
+) -> Iterator[None]:
+    """Act as `new_principal` inside the block; the principal before it is back after it."""
+    principal_token = _principal.set(new_principal)
+    origin_token = _origin.set(request_origin or NO_ORIGIN)
+    try:
+        yield
+    finally:
+        _origin.reset(origin_token)
+        _principal.reset(principal_token)

@@ -1,0 +1,174 @@
+"""Every refusal of the product, named for the fact. `web/problems.py` turns them into answers.
+
+An error carries its status, a stable machine word (`code`) and a constant `title`, so the same
+fact reads the same wherever it is raised. `detail` helps the caller act and must reveal nothing
+of another tenant.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One fault of one field; `pointer` is an RFC 6901 JSON pointer into the body."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class SaasError(Exception):
+    """The base of all refusals. `extra` holds further members of the problem document."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    detail: ClassVar[str] = "The server could not complete the request. Quote the instance."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail or self.detail)
+        self.message = detail or self.detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+        self.extra = extra
+
+
+class BadRequest(SaasError):
+    """Malformed JSON, query or header."""
+
+    status, code, title = 400, "bad_request", "Bad request"
+    detail = "The request is malformed."
+
+
+class Unauthenticated(SaasError):
+    """No credential, or one that is not valid here; the reason is never told (RFC 6750)."""
+
+    status, code, title = 401, "unauthenticated", "Authentication required"
+    detail = "Send a valid credential: Authorization: Bearer <token or API key>."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+
+
+class PermissionDenied(SaasError):
+    """The credential is good, but lacks a permission inside its own tenant."""
+
+    status, code, title = 403, "permission_denied", "Permission denied"
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"This needs the permission {permission}.", permission=permission)
+
+
+class TenantSuspended(SaasError):
+    """Told only to the suspended tenant's own members; strangers get NotFound."""
+
+    status, code, title = 403, "tenant_suspended", "Tenant suspended"
+    detail = "This tenant is suspended. Ask the operator to resume it."
+
+
+class NotFound(SaasError):
+    """Absent, deleted, malformed or another tenant's: one answer for all four."""
+
+    status, code, title = 404, "not_found", "Not found"
+    detail = "There is no such resource."
+
+
+class MethodNotAllowed(SaasError):
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
+    detail = "The resource does not support this method. See the Allow header."
+
+
+class Conflict(SaasError):
+    """The request is fine, but the present state refuses it."""
+
+    status, code, title = 409, "conflict", "Conflict"
+    detail = "The present state refuses this change."
+
+
+class AlreadyExists(Conflict):
+    """A natural key or slug is taken within its scope."""
+
+    code, title = "already_exists", "Already exists"
+
+
+class VersionConflict(Conflict):
+    """The `version` in the body is stale."""
+
+    code, title = "version_conflict", "Version conflict"
+
+    def __init__(self, current_version: int) -> None:
+        super().__init__(
+            "The row has changed since you read it. Read it again and repeat.",
+            current_version=current_version,
+        )
+        self.current_version = current_version
+
+
+class NotDeleted(Conflict):
+    code, title = "not_deleted", "Not deleted"
+    detail = "The row is not deleted, so it cannot be restored."
+
+
+class ParentGone(Conflict):
+    code, title = "parent_gone", "Parent gone"
+    detail = "A row that this one refers to is gone. Restore it first."
+
+
+class PreconditionFailed(SaasError):
+    """`If-Match` does not match the row's present ETag (RFC 9110, 13.1.1)."""
+
+    status, code, title = 412, "precondition_failed", "Precondition failed"
+
+    def __init__(self, current_version: int) -> None:
+        super().__init__(
+            "If-Match names another version than the present one. Read the row again.",
+            current_version=current_version,
+        )
+
+
+class TooLarge(SaasError):
+    status, code, title = 413, "content_too_large", "Content too large"
+    detail = "The body is larger than this route takes."
+
+
+class UnsupportedMediaType(SaasError):
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+    detail = "Send the body as application/json."
+
+
+class Invalid(SaasError):
+    """A well-formed body whose content is refused; `errors` says which fields and why."""
+
+    status, code, title = 422, "invalid", "Invalid body"
+    detail = "The body is well-formed, but its content is refused. See errors."
+
+
+class PreconditionRequired(SaasError):
+    status, code, title = 428, "precondition_required", "Precondition required"
+    detail = "This resource demands an If-Match header. Read the row for its ETag."
+
+
+class Unavailable(SaasError):
+    """The database is away or every connection is busy; the caller may retry."""
+
+    status, code, title = 503, "unavailable", "Temporarily unavailable"
+    detail = "The service cannot serve this now. Retry after the given seconds."
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class Unbound(RuntimeError):
+    """Tenant data was touched with no tenant in the context. A bug in the caller, never a user's
+    fault: it is raised before any SQL is sent."""
+
+
+class ConfigurationError(Exception):
+    """The installation cannot start as it is set up. The message is one line for the operator."""

@@ -1,0 +1,43 @@
+"""The audit log as the app sees it: a table of its own tenant that it can only read."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped
+
+from saas.db.models import TenantRow, security
+
+
+class AuditLog(TenantRow):
+    """Written by triggers alone; `id` is time-ordered (UUIDv7), so it is the order of entries."""
+
+    __tablename__ = "audit_log"
+    __security__ = security(app=("SELECT",), audited=False)
+    __table_args__ = (Index("ix_audit_log_entity", "tenant_id", "entity", "entity_id", "id"),)
+
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    request_id: Mapped[str | None]
+    ip: Mapped[str | None]
+    action: Mapped[str]
+    entity: Mapped[str]
+    entity_id: Mapped[UUID]
+    changes: Mapped[dict[str, Any]]
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """`action` is insert, update, delete, soft_delete or restore; `changes` maps each changed
+    field to its old and new value."""
+
+    id: UUID
+    at: datetime
+    actor: str
+    request_id: str | None
+    ip: str | None
+    action: str
+    entity: str
+    entity_id: UUID
+    changes: dict[str, dict[str, Any]]

@@ -1,0 +1,148 @@
+"""What guards the tables of a database in truth: policies, grants, triggers and audit functions,
+read from PostgreSQL's catalogues as the same values that `rls.py` requires."""
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import psycopg
+
+from saas.db.audit_functions import AuditFunction
+from saas.db.rls import Grant, Policy, Security, Trigger, quote
+from saas.db.roles import OWNER
+
+
+class Function(NamedTuple):
+    """A trigger function. `executors` are the roles that may use it, besides its owner."""
+
+    name: str
+    body: str
+    is_definer: bool
+    settings: tuple[str, ...]
+    owner: str
+    executors: tuple[str, ...]
+
+
+class Catalogue(NamedTuple):
+    """Of schema public: tables and trigger functions by name; `sources` is the SQL that makes
+    each of the functions again."""
+
+    tables: dict[str, Security]
+    functions: dict[str, Function]
+    sources: dict[str, str]
+
+
+def read_catalogue(connection: psycopg.Connection[Any]) -> Catalogue:
+    """Read with any role; changes nothing, and works inside and outside of a transaction."""
+    with connection.transaction(force_rollback=True):
+        # With nothing in the path, PostgreSQL prints every name with its schema. The rollback
+        # gives the caller's own path back.
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        tables = connection.execute(_TABLES).fetchall()
+        policies = _policies(connection)
+        grants = _grants(connection)
+        triggers = _triggers(connection)
+        functions = connection.execute(_FUNCTIONS).fetchall()
+    return Catalogue(
+        tables={
+            name: Security(
+                table=name,
+                row_security=enabled,
+                forced=forced,
+                policies=frozenset(policies[name]),
+                grants=frozenset(grants[name]),
+                triggers=frozenset(triggers[name]),
+            )
+            for name, enabled, forced in tables
+        },
+        functions={
+            name: Function(name, body, is_definer, tuple(settings), owner, tuple(executors))
+            for name, body, is_definer, settings, owner, executors, _ in functions
+        },
+        sources={row[0]: row[-1] for row in functions},
+    )
+
+
+def required_function(function: AuditFunction) -> Function:
+    """What `create_audit_function` and `close_audit_function` leave in the catalogue."""
+    return Function(
+        name=function.name,
+        body=f"\n{function.body}\n",
+        is_definer=True,
+        settings=("search_path=pg_catalog, pg_temp",),
+        owner=OWNER,
+        executors=(),
+    )
+
+
+def _policies(connection: psycopg.Connection[Any]) -> dict[str, list[Policy]]:
+    found = defaultdict(list)
+    for table, name, permissive, roles, expression, check, command in connection.execute(_POLICIES):
+        # Without a check of its own, PostgreSQL checks new rows with the USING expression.
+        own_check = None if check == expression else check
+        policy = Policy(name, permissive, tuple(roles), expression, own_check, _COMMANDS[command])
+        found[table].append(policy)
+    return found
+
+
+def _grants(connection: psycopg.Connection[Any]) -> dict[str, list[Grant]]:
+    found = defaultdict(list)
+    for table, role, privilege, columns in connection.execute(_GRANTS):
+        found[table].append(Grant(role, privilege, tuple(columns)))
+    return found
+
+
+def _triggers(connection: psycopg.Connection[Any]) -> dict[str, list[Trigger]]:
+    found = defaultdict(list)
+    for table, name, quoted_table, definition, enabled in connection.execute(_TRIGGERS):
+        # PostgreSQL quotes a few names more than SQLAlchemy does.
+        definition = definition.replace(f" ON {quoted_table} ", f" ON public.{quote(table)} ", 1)
+        found[table].append(Trigger(name, definition, enabled))
+    return found
+
+
+_COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+
+_TABLES = """
+SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"""
+
+_POLICIES = """
+SELECT relname, polname, polpermissive,
+       array(SELECT coalesce(rolname, 'public')::text
+             FROM unnest(polroles) AS member LEFT JOIN pg_roles ON pg_roles.oid = member
+             ORDER BY 1),
+       pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid), polcmd::text
+FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
+WHERE relnamespace = 'public'::regnamespace"""
+
+# The owner's own rights come with the table and say nothing.
+_GRANTS = """
+SELECT relname, coalesce(rolname, 'public'), privilege_type,
+       array_remove(array_agg(attname::text ORDER BY attname::text), NULL)
+FROM (SELECT relname, relowner, NULL AS attname, entry.*
+      FROM pg_class, aclexplode(relacl) AS entry
+      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+      UNION ALL
+      SELECT relname, relowner, attname, entry.*
+      FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid, aclexplode(attacl) AS entry
+      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')) AS granted
+LEFT JOIN pg_roles ON pg_roles.oid = grantee
+WHERE grantee <> relowner
+GROUP BY relname, grantee, rolname, privilege_type, attname IS NULL"""
+
+_TRIGGERS = """
+SELECT relname, tgname, format('public.%I', relname), pg_get_triggerdef(pg_trigger.oid),
+       tgenabled IN ('O', 'A')
+FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal"""
+
+_FUNCTIONS = """
+SELECT proname, prosrc, prosecdef, coalesce(proconfig, '{}'), pg_get_userbyid(proowner),
+       array(SELECT coalesce(rolname, 'public')::text
+             FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
+             LEFT JOIN pg_roles ON pg_roles.oid = grantee
+             WHERE grantee <> proowner ORDER BY 1),
+       pg_get_functiondef(pg_proc.oid)
+FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' AND pronargs = 0
+  AND prorettype = 'trigger'::regtype"""

@@ -1,0 +1,155 @@
+"""Is this installation as isolated as it claims? Asked before the app serves, and by
+`saas doctor`. The questions to the catalogues are in `doctor_checks.py`."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+
+from saas.db.audit_functions import AUDIT_FUNCTIONS
+from saas.db.catalog import Catalogue, read_catalogue, required_function
+from saas.db.doctor_checks import DATABASE_CHECKS, ROLE_CHECKS, Check
+from saas.db.drift import security_changes
+from saas.db.migrate import current_revision, head_revision
+from saas.db.models import Base, tenant_tables
+from saas.db.rls import required_security
+from saas.db.roles import (
+    APP,
+    DENIED_FUNCTIONS,
+    MINIMUM_SERVER_VERSION,
+    OWNER,
+    PATCHED_SERVER_VERSION,
+    PLATFORM,
+)
+
+_CONNECT_SECONDS = 10
+
+
+class Findings(NamedTuple):
+    """Sentences of one line. With an error the app must not serve; a warning is for the
+    operator."""
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __add__(self, other: "Findings") -> "Findings":  # type: ignore[override]
+        """Both; a tuple would be joined end to end."""
+        return Findings(self.errors + other.errors, self.warnings + other.warnings)
+
+
+def check_installation(app_url: str, platform_url: str, *, environment: str = "dev") -> Findings:
+    """Connect as the app will, and look for whatever would break the isolation of tenants. Takes
+    some 50 ms and reads only catalogues. The models must all be imported. Raises
+    ConfigurationError where the migrations of this checkout are broken."""
+    try:
+        with _connected(app_url) as connection:
+            findings = inspect_role(connection, APP)
+            findings += inspect_database(connection, environment=environment)
+        with _connected(platform_url) as connection:
+            return findings + inspect_role(connection, PLATFORM)
+    except psycopg.Error as error:
+        return Findings(errors=(f"The database cannot be checked: {_first_line(error)}",))
+
+
+def is_serving(app_url: str) -> bool:
+    """Whether the database answers and is at the revision that this code needs."""
+    try:
+        with _connected(app_url) as connection:
+            return current_revision(connection) == head_revision()
+    except psycopg.Error:
+        return False
+
+
+def inspect_role(connection: psycopg.Connection[Any], role: str) -> Findings:
+    """What the role of this connection could do beyond what `role` may."""
+    return _ask(connection, ROLE_CHECKS, {"role": role})
+
+
+def inspect_database(connection: psycopg.Connection[Any], *, environment: str = "dev") -> Findings:
+    """What is missing, too much or different in the database of this connection."""
+    version = inspect_version(connection.info.server_version, environment=environment)
+    if version.errors:
+        return version
+    errors = (*_revision_faults(connection), *_drift(read_catalogue(connection)))
+    declared = [table.name for table in _guarded_tables()]
+    tenants = [table.name for table in tenant_tables()]
+    names = {"declared": declared, "tenant_tables": tenants}
+    return version + Findings(errors=errors) + _ask(connection, DATABASE_CHECKS, names)
+
+
+def inspect_version(version: int, *, environment: str) -> Findings:
+    """`version` as in server_version_num."""
+    shown = f"{version // 10_000}.{version % 10_000}"
+    if version < MINIMUM_SERVER_VERSION:
+        return Findings(errors=(f"PostgreSQL 18 or newer is needed, this is {shown}.",))
+    if version >= PATCHED_SERVER_VERSION:
+        return Findings()
+    sentence = f"PostgreSQL {shown} lacks security fixes of 18.6, among them one of RLS: update."
+    return Findings(errors=(sentence,)) if environment == "prod" else Findings((), (sentence,))
+
+
+def _revision_faults(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    needed = head_revision()
+    try:
+        # A transaction of its own (or a savepoint), so that a refusal leaves the others usable.
+        with connection.transaction():
+            current = current_revision(connection)
+    except psycopg.errors.InsufficientPrivilege:
+        yield "The app may not read alembic_version: run `saas migrate`, which grants it."
+        return
+    if current != needed:
+        yield (
+            f"The database is at revision {current or 'none'}, this version needs {needed}: "
+            "run `saas migrate`."
+        )
+
+
+def _drift(catalogue: Catalogue) -> Iterator[str]:
+    for table in _guarded_tables():
+        actual, required = catalogue.tables.get(table.name), required_security(table)
+        if actual is None or required is None:
+            yield f"Table {table.name} is missing."
+            continue
+        changes = security_changes(actual, required)
+        for change in changes.removals + changes.additions:
+            yield f"Table {table.name} is not guarded as its model says; needed: {change.do}."
+    for function in AUDIT_FUNCTIONS:
+        if catalogue.functions.get(function.name) != required_function(function):
+            yield f"Function {function.name}() is missing or not that of this version."
+
+
+def _guarded_tables() -> list[Any]:
+    return [table for table in Base.metadata.sorted_tables if required_security(table)]
+
+
+def _ask(
+    connection: psycopg.Connection[Any], checks: Iterable[Check], names: dict[str, Any]
+) -> Findings:
+    parameters = {
+        "app": APP,
+        "platform": PLATFORM,
+        "owner": OWNER,
+        "denied_functions": list(DENIED_FUNCTIONS),
+        **names,
+    }
+    findings = Findings()
+    with connection.transaction(force_rollback=True):
+        # No schema but PostgreSQL's own can answer for it; names in public are printed short.
+        connection.execute("SET LOCAL search_path = pg_catalog, public")
+        for check in checks:
+            sentences = tuple(str(row[0]) for row in connection.execute(check.sql, parameters))
+            findings += Findings((), sentences) if check.is_warning else Findings(sentences)
+    return findings
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(
+        url, connect_timeout=_CONNECT_SECONDS, application_name="saas doctor"
+    ) as connection:
+        yield connection
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,209 @@
+"""The second lock, as data: what row-level security, grants and audit triggers each table must
+have, and the SQL that makes it so. The one source for migrations, drift check and doctor."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from saas.db.models import PROTECTED
+from saas.db.roles import APP, PLATFORM
+
+# nullif: after a SET LOCAL the setting reads '' instead of NULL on a pooled connection.
+# Not wrapped in a sub-select: Citus refuses subqueries in policies; the repository's literal
+# tenant_id predicate is what the index uses.
+TENANT_SETTING = "nullif(current_setting('app.tenant_id', true), '')::uuid"
+# The same expression as PostgreSQL prints it back (pg_get_expr), for the drift check.
+_DEPARSED = "(NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid"
+
+# SQLAlchemy leaves its dialects without types.
+_PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+
+# These may be written by an UPDATE of the repository; the other protected columns may not.
+_UPDATABLE_BOOKKEEPING = frozenset(
+    {"version", "updated_at", "updated_by", "deleted_at", "deleted_by"}
+)
+
+
+class Policy(NamedTuple):
+    """One policy. Ours are FOR ALL, with one `expression` for USING and WITH CHECK; one found in
+    a database may be for another `command` or have another `check`."""
+
+    name: str
+    permissive: bool
+    roles: tuple[str, ...]
+    expression: str | None
+    check: str | None = None
+    command: str = "ALL"
+
+
+class Grant(NamedTuple):
+    """`columns` is empty for a privilege on the whole table."""
+
+    role: str
+    privilege: str
+    columns: tuple[str, ...] = ()
+
+
+class Trigger(NamedTuple):
+    """`definition` is the whole statement, as PostgreSQL prints it with an empty search path."""
+
+    name: str
+    definition: str
+    enabled: bool = True
+
+
+class Security(NamedTuple):
+    """All that guards one table. Two equal values mean no drift."""
+
+    table: str
+    row_security: bool
+    forced: bool
+    policies: frozenset[Policy]
+    grants: frozenset[Grant]
+    triggers: frozenset[Trigger]
+
+
+def required_security(table: Table) -> Security | None:
+    """What `table` must have; None for tables that this product does not guard."""
+    tenancy = table.info.get("tenancy")
+    if tenancy not in {"tenant", "control"}:
+        return None
+    tenant_column = table.info.get("tenant_column", "tenant_id" if tenancy == "tenant" else None)
+    return Security(
+        table=table.name,
+        row_security=tenant_column is not None,
+        forced=tenant_column is not None,
+        policies=frozenset(_policies(tenancy, tenant_column)),
+        grants=frozenset(_grants(table)),
+        triggers=frozenset(_triggers(table)),
+    )
+
+
+def _policies(tenancy: str, tenant_column: str | None) -> list[Policy]:
+    if tenant_column is None:
+        return []
+    own_rows = f"({tenant_column} = {_DEPARSED})"
+    if tenancy == "tenant":
+        return [
+            # PUBLIC, so that it binds the owner too: the audit functions run as the owner.
+            Policy("tenant_isolation", True, ("public",), own_rows),
+            # Permissive policies are ORed: the fence still holds when somebody adds one.
+            Policy("tenant_fence", False, (APP, PLATFORM), own_rows),
+        ]
+    return [
+        Policy("tenant_isolation", True, (APP,), own_rows),
+        Policy("platform_access", True, (PLATFORM,), "true"),
+    ]
+
+
+def _grants(table: Table) -> list[Grant]:
+    default = ("SELECT", "INSERT", "UPDATE", "DELETE") if table.info["tenancy"] == "tenant" else ()
+    grants = []
+    for role, privileges in (
+        (APP, table.info.get("app", default)),
+        (PLATFORM, table.info.get("platform", ())),
+    ):
+        for privilege in privileges:
+            columns = updatable_columns(table) if privilege == "UPDATE" else ()
+            # No column means the whole table, so a table without any must get no UPDATE at all.
+            if columns or privilege != "UPDATE":
+                grants.append(Grant(role, privilege, columns))
+    return grants
+
+
+def updatable_columns(table: Table) -> tuple[str, ...]:
+    """Never the tenant, the id or the creation: a row cannot change hands or its history."""
+    return tuple(
+        sorted(c.name for c in table.columns if c.name not in PROTECTED - _UPDATABLE_BOOKKEEPING)
+    )
+
+
+def _triggers(table: Table) -> list[Trigger]:
+    if not table.info.get("audited", True):
+        return []
+    masked = sorted(c.name for c in table.columns if c.info.get("masked"))
+    arguments = ", ".join(f"'{argument}'" for argument in (table.name, *masked))
+    on = f"ON public.{quote(table.name)}"
+    # Statement level with transition tables for insert and delete, where thousands of rows come
+    # at once; row level for update, where a single row is the common case (isolation, E8).
+    clauses = {
+        "audit_insert": f"INSERT {on} REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
+        "audit_update": f"UPDATE {on} FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*))",
+        "audit_delete": f"DELETE {on} REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
+    }
+    return [
+        Trigger(
+            name,
+            f"CREATE TRIGGER {name} AFTER {clause} EXECUTE FUNCTION public.{name}({arguments})",
+        )
+        for name, clause in clauses.items()
+    ]
+
+
+def quote(name: str) -> str:
+    """An identifier for SQL; quoted only where it must be, as SQLAlchemy does in its own DDL."""
+    return _PREPARER.quote(name)
+
+
+def create_policy(table: str, policy: Policy) -> str:
+    kind = "PERMISSIVE" if policy.permissive else "RESTRICTIVE"
+    command = "" if policy.command == "ALL" else f"FOR {policy.command} "
+    check = policy.expression if policy.check is None else policy.check
+    return (
+        f"CREATE POLICY {quote(policy.name)} ON {quote(table)} AS {kind} "
+        f"{command}TO {', '.join(map(quote, policy.roles))}"
+        + _clause("USING", policy.expression)
+        # INSERT has no old row to USE, SELECT and DELETE have no new one to CHECK.
+        + _clause("WITH CHECK", None if policy.command in {"SELECT", "DELETE"} else check)
+    )
+
+
+def _clause(keyword: str, expression: str | None) -> str:
+    if expression is None:
+        return ""
+    expression = expression.replace(_DEPARSED, TENANT_SETTING)
+    return f" {keyword} {expression if _is_enclosed(expression) else f'({expression})'}"
+
+
+def _is_enclosed(expression: str) -> bool:
+    depth = 0
+    for position, character in enumerate(expression, start=1):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return expression.startswith("(") and position == len(expression)
+    return False
+
+
+def drop_policy(table: str, policy: Policy) -> str:
+    return f"DROP POLICY {quote(policy.name)} ON {quote(table)}"
+
+
+def set_row_security(table: str, *, enabled: bool, forced: bool) -> str:
+    # FORCE: without it the owner, as which migrations and audit functions run, is not bound.
+    return (
+        f"ALTER TABLE {quote(table)} {'ENABLE' if enabled else 'DISABLE'} ROW LEVEL SECURITY, "
+        f"{'FORCE' if forced else 'NO FORCE'} ROW LEVEL SECURITY"
+    )
+
+
+def create_grant(table: str, grant: Grant) -> str:
+    return f"GRANT {_privilege(grant)} ON {quote(table)} TO {quote(grant.role)}"
+
+
+def revoke_grant(table: str, grant: Grant) -> str:
+    return f"REVOKE {_privilege(grant)} ON {quote(table)} FROM {quote(grant.role)}"
+
+
+def _privilege(grant: Grant) -> str:
+    columns = ", ".join(map(quote, grant.columns))
+    return f"{grant.privilege} ({columns})" if columns else grant.privilege
+
+
+def create_trigger(table: str, trigger: Trigger) -> str:
+    disable = f"ALTER TABLE {quote(table)} DISABLE TRIGGER {quote(trigger.name)}"
+    return trigger.definition if trigger.enabled else f"{trigger.definition}; {disable}"
+
+
+def drop_trigger(table: str, trigger: Trigger) -> str:
+    return f"DROP TRIGGER {quote(trigger.name)} ON {quote(table)}"

@@ -1,0 +1,32 @@
+"""The tenant's audit log: who changed what, when, from where. Readable, never writable."""
+
+from typing import Any
+
+from litestar import get
+from litestar.connection import Request
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ASGIApp
+
+from saas.web.cursors import Cursors
+from saas.web.pages import ListBody, list_answer, parse_page
+from saas.web.routes import audit_entries
+
+
+def audit_handlers(cursors: Cursors) -> list[HTTPRouteHandler]:
+    """`GET /v1/audit`, with filters on entity, entity_id, actor, action, at and request_id."""
+
+    @get(
+        "/v1/audit",
+        name="audit.list",
+        operation_id="audit_list",
+        opt={"permission": "audit:read"},
+        tags=["audit"],
+        responses={200: ResponseSpec(ListBody, description="Done", generate_examples=False)},
+    )
+    async def list_audit(request: Request[Any, Any, Any]) -> ASGIApp:
+        query = parse_page(request, "audit", audit_entries.grammar, cursors)
+        page = await audit_entries.list(query)
+        return list_answer(request, "audit", query, page, cursors)
+
+    return [list_audit]

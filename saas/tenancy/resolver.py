@@ -1,0 +1,200 @@
+"""From a credential to a principal: the one place that decides who the caller is.
+
+The credential names its tenant, so it is looked up inside that tenant's own row-level security.
+What is found is remembered for at most `cache_seconds`: the bound on how long a revoked key or a
+suspended tenant still works.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Executable, bindparam, func, select
+
+from saas import context
+from saas.auth.keys import ParsedKey, matches, parse_api_key
+from saas.auth.permissions import PermissionCatalogue
+from saas.auth.tokens import Claims, TokenIssuer
+from saas.context import Principal
+from saas.db.database import Pool
+from saas.db.models import table_of
+from saas.db.statements import Statement, tenant_predicate
+from saas.db.transaction import unit_of_work
+from saas.errors import NotFound, TenantSuspended, Unauthenticated
+from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
+
+_keys, _members = table_of(ApiKeyRow), table_of(Member)
+_tenants, _plans = table_of(Tenant), table_of(Plan)
+# A token's subject is `key:<id>` or a member's id.
+_KEY_SUBJECT = "key:"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A resolved credential: the principal, and the slug under which its tenant may be selected."""
+
+    principal: Principal
+    slug: str
+
+
+class Resolver:
+    """Resolves tenants' credentials; one per process."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        tokens: TokenIssuer,
+        catalogue: PermissionCatalogue,
+        *,
+        cache_seconds: float,
+        statement_timeout_ms: int,
+        most_remembered: int = 50_000,
+    ) -> None:
+        self._pool = pool
+        self._tokens = tokens
+        self._catalogue = catalogue
+        self._cache_seconds = cache_seconds
+        self._statement_timeout_ms = statement_timeout_ms
+        self._most_remembered = most_remembered
+        self._remembered: dict[bytes, tuple[float, Entry]] = {}
+
+    async def resolve(self, credential: str, selected: list[str]) -> Principal:
+        """The principal behind `credential`. `selected` are the X-Tenant-ID headers, which only
+        select among the tenants that the credential may enter.
+
+        Raises Unauthenticated, TenantSuspended, or NotFound for a tenant that is not its own."""
+        # A digest, so that no secret stays in memory.
+        digest = hashlib.sha256(credential.encode("latin-1", "replace")).digest()
+        now = time.monotonic()
+        found = self._remembered.get(digest)
+        if found is None or found[0] <= now:
+            entry, expires_at = await self._look_up(credential)
+            # Never past the credential's own end.
+            seconds = min(self._cache_seconds, expires_at - time.time())
+            self._remember(digest, now + seconds, entry)
+        else:
+            entry = found[1]
+        if selected and selected not in ([str(entry.principal.tenant_id)], [entry.slug]):
+            # Disagreeing, repeated, malformed or foreign: all as if there were no such tenant.
+            raise NotFound
+        return entry.principal
+
+    def _remember(self, digest: bytes, until: float, entry: Entry) -> None:
+        if len(self._remembered) >= self._most_remembered:
+            self._remembered.clear()
+        self._remembered[digest] = (until, entry)
+
+    async def _look_up(self, credential: str) -> tuple[Entry, float]:
+        """The entry, and the Unix time at which the credential itself ends."""
+        if credential.startswith("sk_"):
+            key = parse_api_key(credential)
+            if key is None:
+                raise Unauthenticated
+            return await self._of_key(key.tenant_id, key.key_id, key)
+        claims = self._tokens.verify(credential)
+        tenant_id = claims.tenant_id
+        if tenant_id is None:
+            raise Unauthenticated
+        is_key = claims.subject.startswith(_KEY_SUBJECT)
+        try:
+            subject = msgspec.convert(claims.subject.removeprefix(_KEY_SUBJECT), UUID)
+        except msgspec.ValidationError:
+            raise Unauthenticated from None
+        if is_key:
+            entry, expires_at = await self._of_key(tenant_id, subject, None)
+        else:
+            entry, expires_at = await self._of_member(tenant_id, subject), math.inf
+        return self._narrowed(entry, claims), min(expires_at, claims.expires_at)
+
+    async def _of_key(
+        self, tenant_id: UUID, key_id: UUID, presented: ParsedKey | None
+    ) -> tuple[Entry, float]:
+        row = await self._fetch(_KEY, tenant_id, key_id)
+        if presented is not None and not matches(row["secret_hash"], presented.secret_hash):
+            raise Unauthenticated
+        permissions = self._catalogue.narrowed(row["role"], row["permissions"])
+        expires_at = row["expires_at"]
+        entry = self._entry(row, tenant_id, f"key:{key_id}", permissions)
+        return entry, expires_at.timestamp() if expires_at else math.inf
+
+    async def _of_member(self, tenant_id: UUID, member_id: UUID) -> Entry:
+        row = await self._fetch(_MEMBER, tenant_id, member_id)
+        permissions = self._catalogue.of_role(row["role"])
+        return self._entry(row, tenant_id, f"member:{member_id}", permissions)
+
+    async def _fetch(self, statement: Statement, tenant_id: UUID, id: UUID) -> Mapping[str, Any]:
+        finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
+        with context.acting_as(finder):
+            async with unit_of_work(self._pool, read_only=True) as work:
+                arguments = statement.arguments({"tenant_id": tenant_id, "id": id})
+                rows = await work.fetch(statement.sql, arguments)
+                await work.commit()
+        if not rows:
+            raise Unauthenticated
+        row: Mapping[str, Any] = rows[0]
+        return row
+
+    def _entry(
+        self, row: Mapping[str, Any], tenant_id: UUID, actor: str, permissions: frozenset[str]
+    ) -> Entry:
+        if row["tenant_status"] != "active":
+            raise TenantSuspended
+        timeout = row["limits"].get("statement_timeout_ms") or self._statement_timeout_ms
+        principal = Principal(
+            tenant_id=tenant_id,
+            actor=actor,
+            permissions=permissions,
+            role=row["role"],
+            statement_timeout_ms=timeout,
+        )
+        return Entry(principal, row["slug"])
+
+    def _narrowed(self, entry: Entry, claims: Claims) -> Entry:
+        """A token may carry less than its subject holds, never more."""
+        allowed = entry.principal.permissions
+        if claims.role is not None:
+            allowed &= self._catalogue.of_role(claims.role)
+        if claims.permissions is not None:
+            allowed &= claims.permissions
+        return Entry(msgspec.structs.replace(entry.principal, permissions=allowed), entry.slug)
+
+
+def _with_tenant(statement: Any, tenant_id: Any) -> Any:
+    return (
+        statement.add_columns(
+            _tenants.c.slug, _tenants.c.status.label("tenant_status"), _plans.c.limits
+        )
+        .join_from(tenant_id.table, _tenants, _tenants.c.id == tenant_id)
+        .join(_plans, _plans.c.slug == _tenants.c.plan)
+    )
+
+
+def _key_statement() -> Executable:
+    statement: Executable = _with_tenant(
+        select(_keys.c.secret_hash, _keys.c.role, _keys.c.permissions, _keys.c.expires_at),
+        _keys.c.tenant_id,
+    ).where(
+        tenant_predicate(_keys),
+        _keys.c.id == bindparam("id"),
+        _keys.c.deleted_at.is_(None),
+        _keys.c.revoked_at.is_(None),
+        _keys.c.expires_at.is_(None) | (_keys.c.expires_at > func.now()),
+    )
+    return statement
+
+
+def _member_statement() -> Executable:
+    statement: Executable = _with_tenant(select(_members.c.role), _members.c.tenant_id).where(
+        tenant_predicate(_members),
+        _members.c.id == bindparam("id"),
+        _members.c.deleted_at.is_(None),
+        _members.c.status == "active",
+    )
+    return statement
+
+
+_KEY = Statement(_key_statement())
+_MEMBER = Statement(_member_statement())

@@ -1,0 +1,45 @@
+"""ETag, If-Match and If-None-Match for rows with a version (RFC 9110, 13.1)."""
+
+import re
+
+from saas.errors import BadRequest
+
+_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_LIST = re.compile(rf"{_ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{_ENTITY_TAG.pattern})*")
+
+
+def etag(version: int) -> bytes:
+    """A strong tag: the version names one exact state of the row."""
+    return b'"%d"' % version
+
+
+def etag_header(version: int) -> tuple[bytes, bytes]:
+    return (b"etag", etag(version))
+
+
+def versions_wanted(if_match: str | None) -> frozenset[int] | None:
+    """The versions that If-Match accepts; None where any will do. Weak tags never match, and a
+    tag that is no version matches nothing. Raises BadRequest for a malformed header."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tags = _tags("If-Match", if_match)
+    return frozenset(int(tag) for weak, tag in tags if not weak and _is_version(tag))
+
+
+def is_unmodified(if_none_match: str | None, version: int) -> bool:
+    """Whether the caller holds this version already, so that 304 is the answer."""
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    return any(tag == str(version) for _, tag in _tags("If-None-Match", if_none_match))
+
+
+def _tags(header: str, text: str) -> list[tuple[str, str]]:
+    if not _LIST.fullmatch(text.strip()):
+        raise BadRequest(f'{header} is malformed. Give it as in the ETag: "3".')
+    return _ENTITY_TAG.findall(text)
+
+
+def _is_version(tag: str) -> bool:
+    return tag.isascii() and tag.isdigit() and len(tag) <= 10

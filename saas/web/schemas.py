@@ -1,0 +1,44 @@
+"""The bases of request and response bodies: plain msgspec Structs, strict about what they take."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+# PostgreSQL's bigint; a larger integer is refused here instead of by the database.
+BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class Create(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of a create. Protected fields are unknown fields here, and so refused."""
+
+
+class Update(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of a PATCH (RFC 7396): an absent field stays, null clears. `version` is a
+    precondition, never a value. Every field of a child is `T | UnsetType = UNSET`."""
+
+    version: Version | UnsetType = UNSET
+
+
+class Read(Struct):
+    """What every resource row shows beside its own fields. Field names are column names."""
+
+    id: UUID
+    version: int
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    updated_by: str
+    deleted_at: datetime | None
+    deleted_by: str | None
+
+
+def values_of(body: Struct) -> dict[str, object]:
+    """The given fields of a body, by column name, without the unset ones and `version`."""
+    return {
+        name: value
+        for name in body.__struct_fields__
+        if (value := getattr(body, name)) is not UNSET and name != "version"
+    }

@@ -1,0 +1,156 @@
+"""Composition: the only file that knows every part."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
+
+from saas.auth.permissions import PermissionCatalogue
+from saas.auth.tokens import TokenIssuer, signing_key_from
+from saas.db.database import Database
+from saas.db.doctor import check_installation, is_serving
+from saas.db.transaction import commit_current
+from saas.errors import ConfigurationError
+from saas.features.admin import admin_handlers
+from saas.features.audit import audit_handlers
+from saas.features.projects import projects
+from saas.features.stats import stats_handlers
+from saas.features.tasks import tasks
+from saas.installation import resolved
+from saas.settings import Settings, load_settings
+from saas.tenancy.middleware import TenancyMiddleware
+from saas.tenancy.resolver import Resolver
+from saas.web.cursors import Cursors
+from saas.web.docs import docs_routes, openapi_config
+from saas.web.health import health_handlers
+from saas.web.logs import configure_logging
+from saas.web.metrics import Metrics, metrics_route
+from saas.web.problems import exception_handlers
+from saas.web.resource import AnyResource
+from saas.web.strict_request import StrictRequest
+from saas.web.telemetry import Edge
+
+# A product adds its resources here.
+RESOURCES: tuple[AnyResource, ...] = (projects, tasks)
+
+
+def create_app(
+    settings: Settings | None = None, resources: Sequence[AnyResource] = RESOURCES
+) -> Edge:
+    """The ASGI app. `settings` default to the environment; it serves nothing before its lifespan
+    has connected to the database and found both locks in place (ConfigurationError otherwise)."""
+    settings = resolved(settings or load_settings())
+    configure_logging(settings.log_level)
+    metrics = Metrics()
+    database = _database(settings)
+    litestar = Litestar(
+        route_handlers=_handlers(settings, resources, metrics),
+        middleware=[_middleware(settings, database, resources)],
+        lifespan=[_serving(settings, database)],
+        after_request=_commit,
+        exception_handlers=exception_handlers,
+        request_class=StrictRequest,
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=openapi_config("SaaS API", "1"),
+        logging_config=None,
+    )
+    _refuse_undeclared(litestar)
+    return Edge(litestar, access_log=settings.access_log, metrics=metrics)  # type: ignore[arg-type]
+
+
+def _database(settings: Settings) -> Database:
+    if settings.database_url is None or settings.platform_database_url is None:
+        raise ConfigurationError("SAAS_DATABASE_URL and SAAS_PLATFORM_DATABASE_URL are needed")
+    return Database(
+        settings.database_url,
+        settings.platform_database_url,
+        size=settings.pool_size,
+        acquire_timeout_seconds=settings.pool_timeout_seconds,
+    )
+
+
+def _handlers(
+    settings: Settings, resources: Sequence[AnyResource], metrics: Metrics
+) -> list[Router | HTTPRouteHandler]:
+    cursors = Cursors(cursor_secret(settings))
+    routers = [
+        Router(resource.path, route_handlers=resource.handlers(cursors)) for resource in resources
+    ]
+    return [
+        *routers,
+        *audit_handlers(cursors),
+        *stats_handlers([resource.name for resource in resources]),
+        *admin_handlers(),
+        *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
+        *docs_routes,
+        metrics_route(metrics, settings.metrics_token),
+    ]
+
+
+def cursor_secret(settings: Settings) -> bytes:
+    """Every node of an installation must have the same; the signing key is such a secret."""
+    return (settings.jwt_key or settings.jwt_secret or "").encode("utf-8", "surrogateescape")
+
+
+def _middleware(
+    settings: Settings, database: Database, resources: Sequence[AnyResource]
+) -> TenancyMiddleware:
+    key = signing_key_from(settings)
+    if settings.platform_key is None:
+        raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
+    tokens = TokenIssuer(key, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    platform_tokens = TokenIssuer(
+        key,
+        issuer=settings.jwt_issuer,
+        audience=settings.platform_audience,
+        requires_tenant=False,
+    )
+    resolver = Resolver(
+        database.app,
+        tokens,
+        PermissionCatalogue(resource.name for resource in resources),
+        cache_seconds=settings.principal_cache_seconds,
+        statement_timeout_ms=settings.statement_timeout_ms,
+    )
+    return TenancyMiddleware(database, resolver, platform_tokens, settings.platform_key)
+
+
+def _serving(settings: Settings, database: Database) -> Any:
+    @asynccontextmanager
+    async def serving(_: Litestar) -> AsyncIterator[None]:
+        # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
+        findings = await asyncio.to_thread(
+            check_installation,
+            str(settings.database_url),
+            str(settings.platform_database_url),
+            environment=settings.environment,
+        )
+        if findings.errors:
+            raise ConfigurationError("; ".join(findings.errors))
+        async with database:
+            yield
+
+    return serving
+
+
+async def _commit(response: Any) -> Any:
+    """Commit before the answer starts: a constraint that fails only now is still a refusal."""
+    await commit_current()
+    return response
+
+
+def _refuse_undeclared(litestar: Litestar) -> None:
+    """Fail closed at the start: a tenant route without a permission would serve nobody anyway."""
+    for route in litestar.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            opt = handler.opt
+            plane = opt.get("plane", "tenant")
+            if (
+                plane == "tenant"
+                and "permission" not in opt
+                and "OPTIONS" not in handler.http_methods
+            ):
+                raise ConfigurationError(f"{handler} declares neither plane nor permission")

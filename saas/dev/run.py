@@ -115,6 +115,7 @@ def _serve(
     )
     try:
         if _wait_until_ready(settings, server, stop):
+            _write_shell_variables(settings, demo)
             _greet(settings, demo, console)
         while server.poll() is None and not stop.is_set:
             time.sleep(0.1)
@@ -150,6 +151,16 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
 def base_url(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{settings.port}"
+
+
+def _write_shell_variables(settings: Settings, demo: list[DemoTenant]) -> None:
+    """`. .saas/demo.env` makes the README's curl lines work as they stand."""
+    if demo:
+        lines = [f"URL={base_url(settings)}", f"PLATFORM_KEY={settings.platform_key}"]
+        lines += [f"{tenant.slug.upper()}_KEY={tenant.key}" for tenant in demo]
+        path = settings.data_path / "demo.env"
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _greet(settings: Settings, demo: list[DemoTenant], console: Console) -> None:

@@ -70,23 +70,20 @@ def launch(
     # was verified better; against sessions of a killed one it has a second lock, the shared
     # memory segment (PGSharedMemoryCreate), whose refusal is answered below.
     (cluster / "postmaster.pid").unlink(missing_ok=True)
-    folder = prepare_socket_dir(cluster, account)
-    options = (*OPTIONS, *(() if durable else FRAGILE_OPTIONS))
-    command = [
-        *(programs / "postgres", "-D", cluster),
-        *("-c", f"unix_socket_directories={folder}", "-c", f"cluster_name={cluster_name(cluster)}"),
-        *(word for option in options for word in ("-c", option)),
-    ]
+    options = (
+        f"unix_socket_directories={prepare_socket_dir(cluster, account)}",
+        f"cluster_name={cluster_name(cluster)}",
+        *OPTIONS,
+        *(() if durable else FRAGILE_OPTIONS),
+    )
+    settings = [word for option in options for word in ("-c", option)]
+    command = [programs / "postgres", "-D", cluster, *settings]
     _rotate(log_file)
     deadline = time.monotonic() + ORPHANS_SECONDS
     while True:
-        with open(open_private(log_file, os.O_RDWR | os.O_APPEND), "rb") as log:
-            start = log.seek(0, os.SEEK_END)
-            process = account.spawn(*command, output=log.fileno())
-            if _becomes_ready(process, cluster):
-                return process
-            log.seek(start)
-            said = log.read().decode(errors="replace")
+        process, said = _attempt(command, account, cluster=cluster, log_file=log_file)
+        if process is not None:
+            return process
         if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
             raise ConfigurationError(
                 f"PostgreSQL did not start: {last_lines(said)} (see {log_file})"
@@ -113,6 +110,19 @@ def end(cluster: Path, how: signal.Signals) -> None:
     server = find_postmaster(cluster)
     if server is not None:
         raise ConfigurationError(f"the server of {cluster} (pid {server.pid}) does not stop")
+
+
+def _attempt(
+    command: list[str | Path], account: Account, *, cluster: Path, log_file: Path
+) -> tuple[subprocess.Popen[bytes] | None, str]:
+    """The serving process, or None and what it said before it ended."""
+    with open(open_private(log_file, os.O_RDWR | os.O_APPEND), "rb") as log:
+        start = log.seek(0, os.SEEK_END)
+        process = account.spawn(*command, output=log.fileno())
+        if _becomes_ready(process, cluster):
+            return process, ""
+        log.seek(start)
+        return None, log.read().decode(errors="replace")
 
 
 def _becomes_ready(process: subprocess.Popen[bytes], cluster: Path) -> bool:

@@ -1,6 +1,6 @@
 # The whole set-up needs Python >= 3.11 and make. Everything lands in .venv and .saas.
 .POSIX:
-.PHONY: run test check bench format clean
+.PHONY: run test check bench format lock clean
 
 PYTHON = python3
 VENV = .venv
@@ -25,6 +25,13 @@ bench: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+# Pins every dependency with its hashes and without an index address, for all platforms at once.
+LOCK = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate
+lock: $(VENV)/dev.stamp
+	$(LOCK) --extra embedded --extra build -o requirements/run.txt pyproject.toml
+	$(LOCK) --extra embedded --extra build --extra dev -o requirements/dev.txt pyproject.toml
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11 picks one")'

@@ -6,6 +6,7 @@ that the app forgot to take out would stay there and hide, or make, a leak.
 
 import asyncio
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import Context
@@ -79,13 +80,18 @@ Onboard = Callable[[], Awaitable[Caller]]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A server of the suite's own, with the four roles."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("pg"), durable=False)
-    server.start()
-    bootstrap(server.dsn(server.superuser, "postgres"))
-    yield server
-    server.stop(immediate=True)
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server of the suite's own, with the four roles. Not below pytest's own folder: as root the
+    server runs as another user, who may not enter there."""
+    with tempfile.TemporaryDirectory(prefix="saas-tests-") as folder:
+        Path(folder).chmod(0o711)
+        server = EmbeddedPostgres(Path(folder), durable=False)
+        server.start()
+        try:
+            bootstrap(server.dsn(server.superuser, "postgres"))
+            yield server
+        finally:
+            server.stop(immediate=True)
 
 
 @pytest.fixture(scope="session")

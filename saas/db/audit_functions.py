@@ -85,9 +85,9 @@ def drop_audit_function(function: AuditFunction) -> str:
     return f"DROP FUNCTION public.{function.name}()"
 
 
-def close_audit_function(function: AuditFunction) -> str:
+def close_audit_function(function: AuditFunction, roles: tuple[str, ...] = ("public",)) -> str:
     # Triggers fire without it; nobody needs to attach a definer function to a table of their own.
-    return f"REVOKE ALL ON FUNCTION public.{function.name}() FROM PUBLIC"
+    return f"REVOKE ALL ON FUNCTION public.{function.name}() FROM {', '.join(roles)}"
 
 
 def open_audit_function(function: AuditFunction, roles: tuple[str, ...]) -> str:

@@ -101,14 +101,18 @@ def _table_name(operation: MigrateOperation) -> str | None:
 
 def _function_changes(catalogue: Catalogue, function: AuditFunction) -> list[Change]:
     actual, required = catalogue.functions.get(function.name), required_function(function)
-    create, close = create_audit_function(function), close_audit_function(function)
+    create = create_audit_function(function)
     if actual is None:
-        return [Change(create, drop_audit_function(function)), Change(close, "")]
+        # PostgreSQL lets everybody execute a new function.
+        close = Change(close_audit_function(function), "")
+        return [Change(create, drop_audit_function(function)), close]
     changes = []
     if actual._replace(executors=()) != required:
         changes.append(Change(create, catalogue.sources[function.name]))
     if actual.executors:
-        changes.append(Change(close, open_audit_function(function, actual.executors)))
+        roles = actual.executors
+        close = Change(close_audit_function(function, roles), open_audit_function(function, roles))
+        changes.append(close)
     return changes
 
 

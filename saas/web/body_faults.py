@@ -16,6 +16,8 @@ from saas.errors import FieldError
 _MOST_FAULTS = 50
 _STEP = re.compile(r"\.([^.\[\]`]+)|\[(\d+)\]|(\[\.\.\.\])")
 _NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+_MISSING = FieldError("", "missing_field", "The field is missing.")
+_UNKNOWN = FieldError("", "unknown_field", "There is no such field.")
 _CODES = (
     (re.compile(r"Expected `.*` of length >"), "too_short"),
     (re.compile(r"Expected `.*` of length <"), "too_long"),
@@ -37,9 +39,8 @@ def field_error(message: str, parent: str = "") -> FieldError:
         reason, path = message, ""
     pointer = parent + _pointer(path)
     if named := _NAMED_FIELD.fullmatch(reason):
-        code = "missing_field" if named[1].startswith("missing") else "unknown_field"
-        text = "The field is missing." if code == "missing_field" else "There is no such field."
-        return FieldError(f"{pointer}/{escaped(named[2])}", code, text)
+        fault = _MISSING if named[1].startswith("missing") else _UNKNOWN
+        return fault._replace(pointer=f"{pointer}/{escaped(named[2])}")
     return FieldError(pointer, fault_code(reason), f"{reason}.")
 
 
@@ -88,7 +89,7 @@ def _struct_faults(fields: dict[str, msgspec.Raw], struct: Any) -> Iterator[Fiel
         value = fields.pop(field.encode_name, None)
         if value is None:
             if field.required:
-                yield field_error(f"Object missing required field `{field.encode_name}`")
+                yield _MISSING._replace(pointer="/" + escaped(field.encode_name))
             continue
         try:
             _decoder(field.type).decode(value)
@@ -96,7 +97,7 @@ def _struct_faults(fields: dict[str, msgspec.Raw], struct: Any) -> Iterator[Fiel
             yield field_error(str(error), "/" + escaped(field.encode_name))
     if struct.__struct_config__.forbid_unknown_fields:
         for name in fields:
-            yield field_error(f"Object contains unknown field `{name}`")
+            yield _UNKNOWN._replace(pointer="/" + escaped(name))
 
 
 @lru_cache(maxsize=1024)

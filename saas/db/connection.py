@@ -17,6 +17,9 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
     can forget it; without a tenant it raises Unbound before any SQL is sent."""
 
     bound_to: Principal | None = None
+    lingers = False
+    """Whether a read-only transaction is still open that its owner is done with."""
+    idle_since = 0.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -31,13 +34,17 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
     ) -> str:
         if not arguments and query.startswith("BEGIN"):
             query = f"{query.rstrip(';')};{self._settings_sql('READ ONLY' in query)}"
+            if self.lingers:
+                # One message: where the COMMIT fails, nothing behind it is carried out.
+                query = f"COMMIT;{query}"
+                self.lingers = False
         status: str = await super().execute(query, *arguments, timeout=timeout)
         return status
 
-    def get_reset_query(self) -> str:
-        """Nothing to reset: all that is ever set is local to the transaction. Saves a round trip
-        on each release."""
-        return ""
+    async def end_lingering(self) -> None:
+        """End the read-only transaction that was left open."""
+        self.lingers = False
+        await super().execute("COMMIT")
 
     def _settings_sql(self, read_only: bool) -> str:
         principal = context.principal_or_none()

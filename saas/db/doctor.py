@@ -2,9 +2,9 @@
 `saas doctor`. The questions to the catalogues are in `doctor_checks.py`."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import psycopg
 
 from saas.db.audit_functions import AUDIT_FUNCTIONS
@@ -26,15 +26,14 @@ from saas.db.roles import (
 _CONNECT_SECONDS = 10
 
 
-class Findings(NamedTuple):
+class Findings(msgspec.Struct, frozen=True):
     """Sentences of one line. With an error the app must not serve; a warning is for the
     operator."""
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def __add__(self, other: "Findings") -> "Findings":  # type: ignore[override]
-        """Both; a tuple would be joined end to end."""
+    def __add__(self, other: "Findings") -> "Findings":
         return Findings(self.errors + other.errors, self.warnings + other.warnings)
 
 
@@ -43,10 +42,10 @@ def check_installation(app_url: str, platform_url: str, *, environment: str = "d
     some 50 ms and reads only catalogues. The models must all be imported. Raises
     ConfigurationError where the migrations of this checkout are broken."""
     try:
-        with _connected(app_url) as connection:
+        with _connect(app_url) as connection:
             findings = inspect_role(connection, APP)
             findings += inspect_database(connection, environment=environment)
-        with _connected(platform_url) as connection:
+        with _connect(platform_url) as connection:
             return findings + inspect_role(connection, PLATFORM)
     except psycopg.Error as error:
         return Findings(errors=(f"The database cannot be checked: {_first_line(error)}",))
@@ -55,7 +54,7 @@ def check_installation(app_url: str, platform_url: str, *, environment: str = "d
 def is_serving(app_url: str) -> bool:
     """Whether the database answers and is at the revision that this code needs."""
     try:
-        with _connected(app_url) as connection:
+        with _connect(app_url) as connection:
             return current_revision(connection) == head_revision()
     except psycopg.Error:
         return False
@@ -143,12 +142,8 @@ def _ask(
     return findings
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(
-        url, connect_timeout=_CONNECT_SECONDS, application_name="saas doctor"
-    ) as connection:
-        yield connection
+def _connect(url: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, application_name="saas doctor")
 
 
 def _first_line(error: Exception) -> str:

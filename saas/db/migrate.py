@@ -3,7 +3,6 @@ the command line call this; what a migration does stands in `migrations/versions
 
 import logging
 import time
-from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,13 @@ def run_online(url: str, metadata: MetaData) -> None:
 
 def run_offline(metadata: MetaData) -> None:
     """For env.py: print the SQL (`alembic upgrade --sql`) for an administrator to run."""
-    _configure(metadata, dialect_name="postgresql", literal_binds=True)
+    _configure(
+        metadata,
+        dialect_name="postgresql",
+        literal_binds=True,
+        # In the style of psycopg every % of the SQL would be printed twice.
+        dialect_opts={"paramstyle": "named"},
+    )
     script = context.get_context().impl
     for statement in (f"SELECT pg_advisory_lock({_TURN})", *_SESSION):
         script.static_output(f"{statement};")
@@ -163,11 +168,7 @@ def _run_migrations(connection: Connection) -> None:
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
-def _number(
-    _: MigrationContext,
-    __: str | Iterable[str | None] | Iterable[str],
-    scripts: list[MigrationScript],
-) -> None:
+def _number(_context: MigrationContext, _revision: Any, scripts: list[MigrationScript]) -> None:
     """Count revisions, 0001 and so on; write none when nothing has changed."""
     options = context.config.cmd_opts
     is_empty = all(operations.is_empty() for operations in scripts[0].upgrade_ops_list)

@@ -2,78 +2,100 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 import asyncpg
 
 from saas import context
-from saas.db.database import Database, Pool
+from saas.db.connection import TenantConnection
+from saas.db.database import Database
 from saas.db.error_mapping import refusal_for
+from saas.db.pool import Pool
 from saas.errors import Unavailable, Unbound
+
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class Transaction:
-    """A unit of work on one connection. It takes a connection and begins at the first statement,
-    bound to the principal of that moment; it refuses to go on under another tenant."""
+    """A unit of work on one connection, current inside its `async with` block.
 
-    __slots__ = ("_connection", "_pool", "_read_only")
+    It takes a connection and begins at the first statement, bound to the principal of that moment,
+    and refuses to go on under another one. Whoever runs the block commits; what is not committed
+    at its end is rolled back.
+    """
+
+    __slots__ = ("_connection", "_pool", "_read_only", "_token")
 
     def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
         self._pool = pool
         self._read_only = read_only
-        self._connection: Any = None
+        self._connection: TenantConnection | None = None
+        self._token: Token[Transaction | None] | None = None
 
-    async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> list[asyncpg.Record]:
+    async def __aenter__(self) -> "Transaction":
+        self._token = _current.set(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)
+        if self._connection is not None:
+            await self._rollback(self._connection)
+
+    async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         """Run one statement and return its rows. Raises a SaasError for what the database
         refuses."""
+        connection = self._connection
         try:
-            connection = self._connection or await self._begin()
-            self._check_binding(connection)
-            rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            if connection is None:
+                connection = await self._begin()
+            elif connection.bound_to is not context.principal_or_none():
+                # One tenant per transaction: another principal, entered since, must not act here.
+                raise Unbound("the transaction is bound to another principal than the context")
+            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
+        except _FAILURES as error:
             raise refusal_for(error) from error
         return rows
 
     async def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             return
+        if self._read_only:
+            # Nothing to lose: the COMMIT goes out with the next BEGIN on this connection.
+            connection.lingers = True
+        else:
+            await self._commit(connection)
+        self._connection = None
+        self._pool.release(connection)
+
+    async def _commit(self, connection: TenantConnection) -> None:
         try:
-            status = await self._connection.execute("COMMIT")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            status = await connection.execute("COMMIT")
+        except _FAILURES as error:
             raise refusal_for(error) from error
-        await self._release()
         if status != "COMMIT":
             # A caught error had already aborted it: PostgreSQL answers COMMIT with ROLLBACK.
             raise Unavailable("The transaction had failed and was rolled back.")
 
-    async def rollback(self) -> None:
-        """Undo what was not committed and give the connection back. Safe to call twice."""
-        if self._connection is None:
-            return
-        try:
-            if not self._connection.is_closed():
-                await self._connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            self._connection.terminate()
-        finally:
-            await self._release()
-
-    async def _begin(self) -> Any:
+    async def _begin(self) -> TenantConnection:
         connection = await self._pool.acquire()
         self._connection = connection
         await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
         return connection
 
-    def _check_binding(self, connection: Any) -> None:
-        # One tenant per transaction: another principal entered after BEGIN must not write here.
-        if connection.bound_to is not context.principal_or_none():
-            raise Unbound("the transaction is bound to another principal than the context")
-
-    async def _release(self) -> None:
-        connection, self._connection = self._connection, None
-        await self._pool.release(connection)
+    async def _rollback(self, connection: TenantConnection) -> None:
+        self._connection = None
+        try:
+            if connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+        except BaseException:
+            # Cancelled or broken on the way: its state is unknown.
+            self._pool.discard(connection)
+            raise
+        self._pool.release(connection)
 
 
 _current: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
@@ -95,23 +117,10 @@ async def commit_current() -> None:
 
 
 @asynccontextmanager
-async def unit_of_work(pool: Pool, *, read_only: bool = False) -> AsyncIterator[Transaction]:
-    """Make a transaction current for the block. Whoever runs the block commits; what is not
-    committed at its end is rolled back."""
-    work = Transaction(pool, read_only=read_only)
-    token = _current.set(work)
-    try:
-        yield work
-    finally:
-        _current.reset(token)
-        await work.rollback()
-
-
-@asynccontextmanager
 async def transaction(database: Database, *, read_only: bool = False) -> AsyncIterator[Transaction]:
     """For scripts, jobs and services: commits at the end of the block, rolls back on any error.
     Several repositories used inside share it: all or nothing."""
-    async with unit_of_work(database.app, read_only=read_only) as work:
+    async with Transaction(database.app, read_only=read_only) as work:
         yield work
         await work.commit()
 
@@ -119,6 +128,6 @@ async def transaction(database: Database, *, read_only: bool = False) -> AsyncIt
 @asynccontextmanager
 async def platform_transaction(database: Database) -> AsyncIterator[Transaction]:
     """The same as the platform role, which sees tenants but not their rows."""
-    async with unit_of_work(database.platform) as work:
+    async with Transaction(database.platform) as work:
         yield work
         await work.commit()

@@ -11,7 +11,7 @@ from saas import context
 from saas.auth.tokens import TokenIssuer
 from saas.context import NO_ORIGIN, RequestOrigin
 from saas.db.database import Database
-from saas.db.transaction import unit_of_work
+from saas.db.transaction import Transaction
 from saas.errors import PermissionDenied, Unauthenticated
 from saas.tenancy.resolver import Resolver
 
@@ -53,15 +53,16 @@ class TenancyMiddleware(ASGIMiddleware):
         else:
             await self._enter_tenant(scope, credential, selected, opt.get("permission"))
             pool = self._database.app
-        async with unit_of_work(pool, read_only=read_only):
+        async with Transaction(pool, read_only=read_only):
             await next_app(scope, receive, send)
 
     async def _enter_tenant(
         self, scope: Scope, credential: str, selected: list[str], permission: str | None
     ) -> None:
-        principal = await self._resolver.resolve(credential, selected)
+        entry = await self._resolver.resolve(credential, selected)
+        principal = entry.principal
         state = scope["state"]
-        state["tenant_id"], state["actor"] = str(principal.tenant_id), principal.actor
+        state["tenant_id"], state["actor"] = entry.tenant_id, principal.actor
         if permission is None or permission not in principal.permissions:
             raise PermissionDenied(permission or "that no role has")
         context.bind(principal, _origin(scope))

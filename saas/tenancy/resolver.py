@@ -20,10 +20,10 @@ from saas.auth.keys import ParsedKey, matches, parse_api_key
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.tokens import Claims, TokenIssuer
 from saas.context import Principal
-from saas.db.database import Pool
 from saas.db.models import table_of
+from saas.db.pool import Pool
 from saas.db.statements import Statement, tenant_predicate
-from saas.db.transaction import unit_of_work
+from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
 from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
 
@@ -34,9 +34,10 @@ _KEY_SUBJECT = "key:"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A resolved credential: the principal, and the slug under which its tenant may be selected."""
+    """A resolved credential: the principal, and the two names by which its tenant is selected."""
 
     principal: Principal
+    tenant_id: str
     slug: str
 
 
@@ -61,7 +62,7 @@ class Resolver:
         self._most_remembered = most_remembered
         self._remembered: dict[bytes, tuple[float, Entry]] = {}
 
-    async def resolve(self, credential: str, selected: list[str]) -> Principal:
+    async def resolve(self, credential: str, selected: list[str]) -> Entry:
         """The principal behind `credential`. `selected` are the X-Tenant-ID headers, which only
         select among the tenants that the credential may enter.
 
@@ -77,10 +78,10 @@ class Resolver:
             self._remember(digest, now + seconds, entry)
         else:
             entry = found[1]
-        if selected and selected not in ([str(entry.principal.tenant_id)], [entry.slug]):
+        if selected and selected not in ([entry.tenant_id], [entry.slug]):
             # Disagreeing, repeated, malformed or foreign: all as if there were no such tenant.
             raise NotFound
-        return entry.principal
+        return entry
 
     def _remember(self, digest: bytes, until: float, entry: Entry) -> None:
         if len(self._remembered) >= self._most_remembered:
@@ -128,7 +129,7 @@ class Resolver:
     async def _fetch(self, statement: Statement, tenant_id: UUID, id: UUID) -> Mapping[str, Any]:
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
         with context.acting_as(finder):
-            async with unit_of_work(self._pool, read_only=True) as work:
+            async with Transaction(self._pool, read_only=True) as work:
                 arguments = statement.arguments({"tenant_id": tenant_id, "id": id})
                 rows = await work.fetch(statement.sql, arguments)
                 await work.commit()
@@ -150,7 +151,7 @@ class Resolver:
             role=row["role"],
             statement_timeout_ms=timeout,
         )
-        return Entry(principal, row["slug"])
+        return Entry(principal, str(tenant_id), row["slug"])
 
     def _narrowed(self, entry: Entry, claims: Claims) -> Entry:
         """A token may carry less than its subject holds, never more."""
@@ -159,7 +160,8 @@ class Resolver:
             allowed &= self._catalogue.of_role(claims.role)
         if claims.permissions is not None:
             allowed &= claims.permissions
-        return Entry(msgspec.structs.replace(entry.principal, permissions=allowed), entry.slug)
+        narrowed = msgspec.structs.replace(entry.principal, permissions=allowed)
+        return msgspec.structs.replace(entry, principal=narrowed)
 
 
 def _with_tenant(statement: Any, tenant_id: Any) -> Any:

@@ -1,0 +1,69 @@
+"""The HTTP requests that wrk sends, written beforehand, so that sending costs next to nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from tests.bench.contenders import Contender
+from tests.bench.dataset import CREATED_PREFIX
+
+SEPARATOR = "\x1e"
+LIST = "/projects?is_active=true&sort=-created_at&limit=20"
+Sample = Sequence[tuple[int, UUID]]
+
+OPERATIONS: Mapping[str, str] = {
+    "get": "get one",
+    "list": "list 20",
+    "list-total": "list 20+total",
+    "create": "create",
+    "patch": "patch",
+}
+# Method, target and body of each. Get and patch go to sampled rows, the rest to each tenant.
+TEMPLATES: Mapping[str, tuple[str, str]] = {
+    "get": ("GET /projects/{id}", ""),
+    "list": (f"GET {LIST}", ""),
+    "list-total": (f"GET {LIST}&include_total=true", ""),
+    "create": (
+        "POST /projects",
+        f'{{"name": "{CREATED_PREFIX}%015d", "description": "Made by the bench", '
+        '"budget_cents": %010d}',
+    ),
+    "patch": ("PATCH /projects/{id}", '{"name": "Changed {id} %015d", "budget_cents": %010d}'),
+}
+DEFAULT_OPERATIONS = ("get", "list", "create", "patch")
+WRITES = frozenset({"create", "patch"})
+
+
+def write(contender: Contender, operation: str, *, sample: Sample, folder: Path) -> Path:
+    """A file of requests for load.lua, with credentials, so it is private. Its %d are filled in
+    as it sends, always to the same length; they make each name unique and each patch a change."""
+    path = folder / f"{contender.name}-{operation}.requests"
+    path.touch(mode=0o600)
+    path.write_text(SEPARATOR.join(_requests(contender, operation, sample)), encoding="ascii")
+    return path
+
+
+def _requests(contender: Contender, operation: str, sample: Sample) -> Iterator[str]:
+    line, body = TEMPLATES[operation]
+    of_a_row = "{id}" in line
+    targets = sample if of_a_row else [(n, "") for n in range(len(contender.credentials))]
+    for tenant, id in targets:
+        yield _request(
+            contender,
+            tenant,
+            line=line.replace("{id}", str(id)),
+            body=body.replace("{id}", str(id)),
+        )
+
+
+def _request(contender: Contender, tenant: int, *, line: str, body: str) -> str:
+    verb, _, target = line.partition(" ")
+    headers = [
+        f"{verb} {contender.prefix}{target} HTTP/1.1",
+        f"Host: 127.0.0.1:{contender.port}",
+        contender.credentials[tenant],
+    ]
+    if body:
+        length = len(body % (0, 0))
+        headers += ["Content-Type: application/json", f"Content-Length: {length}"]
+    return "\r\n".join([*headers, "", body])

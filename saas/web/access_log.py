@@ -61,4 +61,4 @@ def write_access_line(exchange: Exchange) -> None:
         ip=client[0] if client else None,
         aborted=exchange.has_started and not exchange.is_complete,
     )
-    output.msg(_encode(line))
+    output.later(_encode(line))

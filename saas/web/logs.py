@@ -4,8 +4,11 @@ Standard output stays free for what a command prints. Access lines (`access_log.
 processors for speed and have the same shape.
 """
 
+import atexit
 import logging
 import sys
+from asyncio import get_running_loop
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -17,6 +20,9 @@ from saas.context import origin, principal_or_none
 
 _encode = msgspec.json.Encoder(enc_hook=str, uuid_format="canonical").encode
 _FIRST = ("at", "level", "event")
+# POSIX writes up to this much to a pipe in one piece (PIPE_BUF on Linux).
+_ATOMIC_BYTES = 4096
+_DELAY_SECONDS = 0.1
 
 
 class _Output:
@@ -25,19 +31,45 @@ class _Output:
 
     def __init__(self) -> None:
         self._stream: BinaryIO | None = None
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
 
     def use(self, stream: BinaryIO | None) -> None:
+        self.flush()
         self._stream = stream
 
     def msg(self, line: bytes) -> None:
-        """Write `line` and its newline with one system call, so that lines of several workers on
-        one pipe do not mix."""
+        """Write `line` at once, behind those that wait."""
+        self.flush()
+        self._write(line + b"\n")
+
+    def later(self, line: bytes) -> None:
+        """Write `line` together with others, at most a tenth of a second from now: a system call
+        for each request would cost as much as the rest of its line. Needs a running event loop;
+        a process that is killed loses what waits."""
+        self._waiting_bytes += len(line) + 1
+        if self._waiting_bytes > _ATOMIC_BYTES:
+            self.flush()
+            self._waiting_bytes = len(line) + 1
+        if not self._waiting:
+            # An empty context: the timer must not carry the tenant of the request that set it.
+            get_running_loop().call_later(_DELAY_SECONDS, self.flush, context=Context())
+        self._waiting.append(line)
+
+    def flush(self) -> None:
+        """Write all that waits, with one system call, so that lines of several workers on one pipe
+        do not mix."""
+        if self._waiting:
+            lines, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            self._write(b"\n".join(lines) + b"\n")
+
+    def _write(self, text: bytes) -> None:
         stream = self._stream
         if stream is None:
             buffered = sys.stderr.buffer
             stream = getattr(buffered, "raw", buffered)
         try:
-            stream.write(line + b"\n")
+            stream.write(text)
         except (OSError, ValueError):
             return
 
@@ -46,6 +78,7 @@ class _Output:
 
 
 output = _Output()
+atexit.register(output.flush)
 
 
 def configure_logging(level: str, stream: BinaryIO | None = None) -> None:

@@ -13,6 +13,7 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from saas.web.docs import docs_routes, openapi_config
+from saas.web.logs import output
 from saas.web.metrics import Metrics
 from saas.web.problems import exception_handlers
 from saas.web.strict_request import StrictRequest
@@ -27,6 +28,7 @@ class Log:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
+        output.flush()
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
 

@@ -13,7 +13,7 @@ from litestar.response import Stream
 from scratch import Log, call, client_of, edge, scratch_app, serving
 
 from saas.context import Principal, RequestOrigin, acting_as
-from saas.web.logs import configure_logging
+from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
 from saas.web.request_id import request_id
 
@@ -185,6 +185,7 @@ async def test_one_line_says_who_called_what_and_nothing_that_was_in_it(log: Log
 async def test_hostile_path_is_one_short_printable_line(log: Log, path: str) -> None:
     await call(edge(scratch_app(ROUTES)), path=path)
 
+    output.flush()
     raw = log.stream.getvalue()
     assert raw.count(b"\n") == 1
     assert raw.decode().rstrip("\n").isprintable()

@@ -14,81 +14,49 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     op.execute(
-        "CREATE OR REPLACE FUNCTION public.audit_insert() RETURNS trigger LANGUAGE plpgsql "
-        "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$\n"
-        "BEGIN\n"
-        "  INSERT INTO public.audit_log\n"
-        "    (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)\n"
-        "  SELECT coalesce(r.j ->> 'tenant_id', r.j ->> 'id')::uuid, now(),\n"
-        "    coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || "
-        "session_user),\n"
-        "    nullif(current_setting('app.request_id', true), ''),\n"
-        "    nullif(current_setting('app.ip', true), ''),\n"
-        "    'insert', TG_ARGV[0], (r.j ->> 'id')::uuid, (\n"
-        "      SELECT coalesce(\n"
-        "        jsonb_object_agg(c.key, jsonb_build_object('old', NULL, 'new', CASE WHEN "
-        "c.key = ANY (TG_ARGV[1:]) THEN '\"***\"' ELSE c.value END)), '{}')\n"
-        "      FROM jsonb_each(r.j) AS c\n"
-        "      WHERE c.value <> 'null' AND c.key <> ALL ('{tenant_id,id}'))\n"
-        "  FROM (SELECT to_jsonb(rows) AS j FROM new_rows AS rows) AS r;\n"
-        "  RETURN NULL;\n"
-        "END\n"
-        "$function$"
-    )
-    op.execute("REVOKE ALL ON FUNCTION public.audit_insert() FROM PUBLIC")
-    op.execute(
-        "CREATE OR REPLACE FUNCTION public.audit_update() RETURNS trigger LANGUAGE plpgsql "
+        "CREATE OR REPLACE FUNCTION public.audit_row() RETURNS trigger LANGUAGE plpgsql "
         "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$\n"
         "DECLARE\n"
-        "  was jsonb := to_jsonb(old);\n"
-        "  row jsonb := to_jsonb(new);\n"
+        "  was jsonb; is_now jsonb; before jsonb; after jsonb; masked text;\n"
+        "  done text := lower(TG_OP);\n"
         "BEGIN\n"
+        "  IF TG_OP <> 'INSERT' THEN was := to_jsonb(old); END IF;\n"
+        "  IF TG_OP <> 'DELETE' THEN is_now := to_jsonb(new); END IF;\n"
+        "  IF TG_OP = 'UPDATE' THEN\n"
+        "    SELECT jsonb_object_agg(c.key, was -> c.key), jsonb_object_agg(c.key, c.value)\n"
+        "      INTO before, after\n"
+        "      FROM jsonb_each(is_now) AS c\n"
+        "      WHERE c.value IS DISTINCT FROM was -> c.key\n"
+        "        AND c.key <> ALL ('{version,updated_at,updated_by}');\n"
+        "    IF after IS NULL THEN RETURN NULL; END IF;\n"
+        "    IF after ? 'deleted_at' THEN\n"
+        "      done := CASE WHEN was ->> 'deleted_at' IS NULL THEN 'soft_delete' ELSE "
+        "'restore' END;\n"
+        "    END IF;\n"
+        "  ELSE\n"
+        "    before := was - '{tenant_id,id}'::text[];\n"
+        "    after := is_now - '{tenant_id,id}'::text[];\n"
+        "  END IF;\n"
+        "  FOREACH masked IN ARRAY TG_ARGV[1:] LOOP\n"
+        "    before := jsonb_set(before, ARRAY[masked], '\"***\"', false);\n"
+        "    after := jsonb_set(after, ARRAY[masked], '\"***\"', false);\n"
+        "  END LOOP;\n"
+        "  is_now := coalesce(is_now, was);\n"
         "  INSERT INTO public.audit_log\n"
         "    (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)\n"
-        "  SELECT coalesce(row ->> 'tenant_id', row ->> 'id')::uuid, now(),\n"
+        "  VALUES (\n"
+        "    coalesce(is_now ->> 'tenant_id', is_now ->> 'id')::uuid, now(),\n"
         "    coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || "
         "session_user),\n"
         "    nullif(current_setting('app.request_id', true), ''),\n"
         "    nullif(current_setting('app.ip', true), ''),\n"
-        "    CASE WHEN row -> 'deleted_at' IS NOT DISTINCT FROM was -> 'deleted_at' THEN "
-        "'update'\n"
-        "         WHEN row ->> 'deleted_at' IS NULL THEN 'restore' ELSE 'soft_delete' END,\n"
-        "    TG_ARGV[0], (row ->> 'id')::uuid,\n"
-        "    jsonb_object_agg(c.key, jsonb_build_object(\n"
-        "      'old', CASE WHEN c.key = ANY (TG_ARGV[1:]) THEN '\"***\"' ELSE was -> c.key END, "
-        "'new', CASE WHEN c.key = ANY (TG_ARGV[1:]) THEN '\"***\"' ELSE c.value END))\n"
-        "  FROM jsonb_each(row) AS c\n"
-        "  WHERE c.value IS DISTINCT FROM was -> c.key AND c.key <> ALL "
-        "('{version,updated_at,updated_by}')\n"
-        "  HAVING count(*) > 0;\n"
+        "    done, TG_ARGV[0], (is_now ->> 'id')::uuid,\n"
+        "    jsonb_build_object('old', before, 'new', after));\n"
         "  RETURN NULL;\n"
         "END\n"
         "$function$"
     )
-    op.execute("REVOKE ALL ON FUNCTION public.audit_update() FROM PUBLIC")
-    op.execute(
-        "CREATE OR REPLACE FUNCTION public.audit_delete() RETURNS trigger LANGUAGE plpgsql "
-        "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$\n"
-        "BEGIN\n"
-        "  INSERT INTO public.audit_log\n"
-        "    (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)\n"
-        "  SELECT coalesce(r.j ->> 'tenant_id', r.j ->> 'id')::uuid, now(),\n"
-        "    coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || "
-        "session_user),\n"
-        "    nullif(current_setting('app.request_id', true), ''),\n"
-        "    nullif(current_setting('app.ip', true), ''),\n"
-        "    'delete', TG_ARGV[0], (r.j ->> 'id')::uuid, (\n"
-        "      SELECT coalesce(\n"
-        "        jsonb_object_agg(c.key, jsonb_build_object('old', CASE WHEN c.key = ANY "
-        "(TG_ARGV[1:]) THEN '\"***\"' ELSE c.value END, 'new', NULL)), '{}')\n"
-        "      FROM jsonb_each(r.j) AS c\n"
-        "      WHERE c.value <> 'null' AND c.key <> ALL ('{tenant_id,id}'))\n"
-        "  FROM (SELECT to_jsonb(rows) AS j FROM old_rows AS rows) AS r;\n"
-        "  RETURN NULL;\n"
-        "END\n"
-        "$function$"
-    )
-    op.execute("REVOKE ALL ON FUNCTION public.audit_delete() FROM PUBLIC")
+    op.execute("REVOKE ALL ON FUNCTION public.audit_row() FROM public")
     op.create_table(
         "audit_log",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
@@ -176,19 +144,8 @@ def upgrade() -> None:
     )
     op.execute("GRANT INSERT ON api_keys TO saas_platform")
     op.execute(
-        "CREATE TRIGGER audit_delete AFTER DELETE ON public.api_keys "
-        "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_delete('api_keys', 'secret_hash')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_insert AFTER INSERT ON public.api_keys "
-        "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_insert('api_keys', 'secret_hash')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_update AFTER UPDATE ON public.api_keys "
-        "FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) "
-        "EXECUTE FUNCTION public.audit_update('api_keys', 'secret_hash')"
+        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.api_keys "
+        "FOR EACH ROW EXECUTE FUNCTION public.audit_row('api_keys', 'secret_hash')"
     )
     op.create_table(
         "members",
@@ -256,19 +213,8 @@ def upgrade() -> None:
     )
     op.execute("GRANT INSERT ON members TO saas_platform")
     op.execute(
-        "CREATE TRIGGER audit_delete AFTER DELETE ON public.members "
-        "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_delete('members')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_insert AFTER INSERT ON public.members "
-        "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_insert('members')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_update AFTER UPDATE ON public.members "
-        "FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) "
-        "EXECUTE FUNCTION public.audit_update('members')"
+        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.members "
+        "FOR EACH ROW EXECUTE FUNCTION public.audit_row('members')"
     )
     op.create_table(
         "plans",
@@ -337,19 +283,8 @@ def upgrade() -> None:
         "updated_at, updated_by, version) ON projects TO saas_app"
     )
     op.execute(
-        "CREATE TRIGGER audit_delete AFTER DELETE ON public.projects "
-        "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_delete('projects')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_insert AFTER INSERT ON public.projects "
-        "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_insert('projects')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_update AFTER UPDATE ON public.projects "
-        "FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) "
-        "EXECUTE FUNCTION public.audit_update('projects')"
+        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.projects "
+        "FOR EACH ROW EXECUTE FUNCTION public.audit_row('projects')"
     )
     op.create_table(
         "tasks",
@@ -423,19 +358,8 @@ def upgrade() -> None:
         "status, title, updated_at, updated_by, version) ON tasks TO saas_app"
     )
     op.execute(
-        "CREATE TRIGGER audit_delete AFTER DELETE ON public.tasks "
-        "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_delete('tasks')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_insert AFTER INSERT ON public.tasks "
-        "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_insert('tasks')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_update AFTER UPDATE ON public.tasks "
-        "FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) "
-        "EXECUTE FUNCTION public.audit_update('tasks')"
+        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.tasks "
+        "FOR EACH ROW EXECUTE FUNCTION public.audit_row('tasks')"
     )
     op.create_table(
         "tenants",
@@ -487,19 +411,8 @@ def upgrade() -> None:
         "TO saas_platform"
     )
     op.execute(
-        "CREATE TRIGGER audit_delete AFTER DELETE ON public.tenants "
-        "REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_delete('tenants')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_insert AFTER INSERT ON public.tenants "
-        "REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT "
-        "EXECUTE FUNCTION public.audit_insert('tenants')"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_update AFTER UPDATE ON public.tenants "
-        "FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) "
-        "EXECUTE FUNCTION public.audit_update('tenants')"
+        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.tenants "
+        "FOR EACH ROW EXECUTE FUNCTION public.audit_row('tenants')"
     )
 
     # The plans that ship; null is no limit.
@@ -548,6 +461,4 @@ def downgrade() -> None:
     op.drop_table("api_keys")
     op.drop_index("ix_audit_log_entity", table_name="audit_log")
     op.drop_table("audit_log")
-    op.execute("DROP FUNCTION public.audit_delete()")
-    op.execute("DROP FUNCTION public.audit_update()")
-    op.execute("DROP FUNCTION public.audit_insert()")
+    op.execute("DROP FUNCTION public.audit_row()")

@@ -28,9 +28,9 @@ class AuditLog(TenantRow):
     changes: Mapped[dict[str, Any]]
 
 
-class AuditEntry(msgspec.Struct, frozen=True):
+class AuditEntry(msgspec.Struct):
     """`action` is insert, update, delete, soft_delete or restore; `changes` maps each changed
-    field to its old and new value."""
+    field to its old and new value, though the log holds them as {"old": {…}, "new": {…}}."""
 
     id: UUID
     at: datetime
@@ -41,3 +41,11 @@ class AuditEntry(msgspec.Struct, frozen=True):
     entity: str
     entity_id: UUID
     changes: dict[str, dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        old, new = self.changes["old"] or {}, self.changes["new"] or {}
+        self.changes = {
+            field: {"old": old.get(field), "new": new.get(field)}
+            for field in old | new
+            if old.get(field) != new.get(field)
+        }

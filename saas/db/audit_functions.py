@@ -1,9 +1,9 @@
-"""The trigger functions that write the audit log. Migrations hold this text literally.
+"""The trigger function that writes the audit log. Migrations hold this text literally.
 
-They run as the owner (SECURITY DEFINER), so the app role needs no right to write the log; the
-owner is bound by the same policy (FORCE), so even they cannot write into another tenant's log.
-Their first trigger argument is the entity's name (on Citus TG_TABLE_NAME names the shard), the
-others are the columns whose values must not appear in the log.
+It runs as the owner (SECURITY DEFINER), so the app role needs no right to write the log; the owner
+is bound by the same policy (FORCE), so even it cannot write into another tenant's log. Its first
+trigger argument is the entity's name (on Citus TG_TABLE_NAME names the shard), the others are the
+columns whose values must not appear in the log.
 """
 
 from typing import NamedTuple
@@ -14,62 +14,47 @@ class AuditFunction(NamedTuple):
     body: str
 
 
-# Known from the entry itself, so it need not stand in its changes.
-_NOT_LOGGED = "'{tenant_id,id}'"
-# Bookkeeping that follows from any change; alone it is no change.
-_NOT_A_CHANGE = "'{version,updated_at,updated_by}'"
-
-_INTO = """INSERT INTO public.audit_log
-    (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)"""
-
-_ORIGIN = """now(),
+# `changes` is {"old": {…}, "new": {…}}: the whole row for an insert or a delete, the changed
+# columns for an update. version, updated_at and updated_by follow from any change; alone they are
+# none. The row's own key stands in the entry.
+_BODY = """DECLARE
+  was jsonb; is_now jsonb; before jsonb; after jsonb; masked text;
+  done text := lower(TG_OP);
+BEGIN
+  IF TG_OP <> 'INSERT' THEN was := to_jsonb(old); END IF;
+  IF TG_OP <> 'DELETE' THEN is_now := to_jsonb(new); END IF;
+  IF TG_OP = 'UPDATE' THEN
+    SELECT jsonb_object_agg(c.key, was -> c.key), jsonb_object_agg(c.key, c.value)
+      INTO before, after
+      FROM jsonb_each(is_now) AS c
+      WHERE c.value IS DISTINCT FROM was -> c.key
+        AND c.key <> ALL ('{version,updated_at,updated_by}');
+    IF after IS NULL THEN RETURN NULL; END IF;
+    IF after ? 'deleted_at' THEN
+      done := CASE WHEN was ->> 'deleted_at' IS NULL THEN 'soft_delete' ELSE 'restore' END;
+    END IF;
+  ELSE
+    before := was - '{tenant_id,id}'::text[];
+    after := is_now - '{tenant_id,id}'::text[];
+  END IF;
+  FOREACH masked IN ARRAY TG_ARGV[1:] LOOP
+    before := jsonb_set(before, ARRAY[masked], '"***"', false);
+    after := jsonb_set(after, ARRAY[masked], '"***"', false);
+  END LOOP;
+  is_now := coalesce(is_now, was);
+  INSERT INTO public.audit_log
+    (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)
+  VALUES (
+    coalesce(is_now ->> 'tenant_id', is_now ->> 'id')::uuid, now(),
     coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || session_user),
     nullif(current_setting('app.request_id', true), ''),
-    nullif(current_setting('app.ip', true), ''),"""
-
-
-def _whole_row(action: str, rows: str, old: str, new: str) -> str:
-    return f"""BEGIN
-  {_INTO}
-  SELECT coalesce(r.j ->> 'tenant_id', r.j ->> 'id')::uuid, {_ORIGIN}
-    '{action}', TG_ARGV[0], (r.j ->> 'id')::uuid, (
-      SELECT coalesce(
-        jsonb_object_agg(c.key, jsonb_build_object('old', {old}, 'new', {new})), '{{}}')
-      FROM jsonb_each(r.j) AS c
-      WHERE c.value <> 'null' AND c.key <> ALL ({_NOT_LOGGED}))
-  FROM (SELECT to_jsonb(rows) AS j FROM {rows} AS rows) AS r;
+    nullif(current_setting('app.ip', true), ''),
+    done, TG_ARGV[0], (is_now ->> 'id')::uuid,
+    jsonb_build_object('old', before, 'new', after));
   RETURN NULL;
 END"""
 
-
-_SHOWN = """CASE WHEN c.key = ANY (TG_ARGV[1:]) THEN '"***"' ELSE {} END"""
-
-_UPDATE = f"""DECLARE
-  was jsonb := to_jsonb(old);
-  row jsonb := to_jsonb(new);
-BEGIN
-  {_INTO}
-  SELECT coalesce(row ->> 'tenant_id', row ->> 'id')::uuid, {_ORIGIN}
-    CASE WHEN row -> 'deleted_at' IS NOT DISTINCT FROM was -> 'deleted_at' THEN 'update'
-         WHEN row ->> 'deleted_at' IS NULL THEN 'restore' ELSE 'soft_delete' END,
-    TG_ARGV[0], (row ->> 'id')::uuid,
-    jsonb_object_agg(c.key, jsonb_build_object(
-      'old', {_SHOWN.format("was -> c.key")}, 'new', {_SHOWN.format("c.value")}))
-  FROM jsonb_each(row) AS c
-  WHERE c.value IS DISTINCT FROM was -> c.key AND c.key <> ALL ({_NOT_A_CHANGE})
-  HAVING count(*) > 0;
-  RETURN NULL;
-END"""
-
-AUDIT_FUNCTIONS = (
-    AuditFunction(
-        "audit_insert", _whole_row("insert", "new_rows", "NULL", _SHOWN.format("c.value"))
-    ),
-    AuditFunction("audit_update", _UPDATE),
-    AuditFunction(
-        "audit_delete", _whole_row("delete", "old_rows", _SHOWN.format("c.value"), "NULL")
-    ),
-)
+AUDIT_FUNCTIONS = (AuditFunction("audit_row", _BODY),)
 
 
 def create_audit_function(function: AuditFunction) -> str:

@@ -124,20 +124,15 @@ def _triggers(table: Table) -> list[Trigger]:
         return []
     masked = sorted(c.name for c in table.columns if c.info.get("masked"))
     arguments = ", ".join(f"'{argument}'" for argument in (table.name, *masked))
-    on = f"ON public.{quote(table.name)}"
-    # Statement level with transition tables for insert and delete, where thousands of rows come
-    # at once; row level for update, where a single row is the common case (isolation, E8).
-    clauses = {
-        "audit_insert": f"INSERT {on} REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
-        "audit_update": f"UPDATE {on} FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*))",
-        "audit_delete": f"DELETE {on} REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
-    }
+    # Row level: cheapest for one row, a third dearer than transition tables for thousands, and the
+    # one that also runs on Citus (docs/decisions/0004).
     return [
         Trigger(
-            name,
-            f"CREATE TRIGGER {name} AFTER {clause} EXECUTE FUNCTION public.{name}({arguments})",
+            "audit_row",
+            f"CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE "
+            f"ON public.{quote(table.name)} FOR EACH ROW "
+            f"EXECUTE FUNCTION public.audit_row({arguments})",
         )
-        for name, clause in clauses.items()
     ]
 
 

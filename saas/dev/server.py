@@ -31,6 +31,9 @@ OPTIONS = (
     "unix_socket_permissions=0700",
     "max_connections=100",
     "shared_buffers=256MB",
+    # A prepared plan made while a table was small is thrown away at the next ANALYZE; a minute, the
+    # default, is long for an installation whose first tenant arrives with all its data.
+    "autovacuum_naptime=10s",
     "jit=off",
     "timezone=UTC",
     "log_timezone=UTC",

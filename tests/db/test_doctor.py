@@ -64,13 +64,13 @@ DATABASE_FAULTS = {
     "tenant_id writable": ("GRANT UPDATE (tenant_id) ON tasks TO saas_app", "UPDATE (tenant_id)"),
     "grant gone": ("REVOKE SELECT ON tasks FROM saas_app", "GRANT SELECT ON tasks TO saas_app"),
     "grant option": ("GRANT SELECT ON tasks TO saas_app WITH GRANT OPTION", "may pass its rights"),
-    "trigger off": ("ALTER TABLE tasks DISABLE TRIGGER audit_insert", "CREATE TRIGGER audit_ins"),
-    "trigger gone": ("DROP TRIGGER audit_delete ON tasks", "CREATE TRIGGER audit_delete"),
+    "trigger off": ("ALTER TABLE tasks DISABLE TRIGGER audit_row", "CREATE TRIGGER audit_row"),
+    "trigger gone": ("DROP TRIGGER audit_row ON tasks", "CREATE TRIGGER audit_row"),
     "foreign keys off": ("ALTER TABLE tasks DISABLE TRIGGER ALL", "foreign keys of tasks are"),
     "other audit function": (
-        "CREATE OR REPLACE FUNCTION audit_update() RETURNS trigger LANGUAGE plpgsql "
+        "CREATE OR REPLACE FUNCTION audit_row() RETURNS trigger LANGUAGE plpgsql "
         "AS 'BEGIN RETURN NULL; END'",
-        "Function audit_update() is missing or not that",
+        "Function audit_row() is missing or not that",
     ),
     "undeclared table": ("CREATE TABLE forgotten (tenant_id uuid)", "forgotten has a tenant_id"),
     "undeclared elsewhere": (

@@ -24,6 +24,8 @@ MAX_OFFSET = 1_000_000
 _COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte", "in", "nin")
 _TEXT_OPERATORS = ("like", "ilike", "contains", "icontains", "startswith")
 _LIST_OPERATORS = frozenset({"in", "nin"})
+# Documents and bytes have no order and no spelling in a query string.
+_COMPARABLE = frozenset({str, int, bool, float, UUID, datetime, date})
 
 
 class Condition(NamedTuple):
@@ -59,14 +61,19 @@ class QueryGrammar:
         self, table: Table, *, search: Iterable[str] = (), hidden: Iterable[str] = ()
     ) -> None:
         excluded = {"tenant_id", "deleted_at", "deleted_by", *hidden}
-        self._columns = {c.name: c for c in table.columns if c.name not in excluded}
-        self._search = tuple(search)
+        self.columns = {
+            c.name: c
+            for c in table.columns
+            if c.name not in excluded and c.type.python_type in _COMPARABLE
+        }
+        self.search = tuple(search)
+        self.has_soft_delete = "deleted_at" in table.c
         self._default_sort = self._sort_keys("-created_at" if "created_at" in table.c else "-id")
         self._options: Mapping[str, Callable[[str], Any]] = {
             "limit": lambda text: _integer("limit", text, 1, MAX_LIMIT),
             "offset": lambda text: _integer("offset", text, 0, MAX_OFFSET),
             "include_total": lambda text: _boolean("include_total", text),
-            "deleted": _deleted,
+            "deleted": self._deleted,
             "sort": self._sort_keys,
             "q": self._words,
         }
@@ -91,15 +98,15 @@ class QueryGrammar:
 
     def type_of(self, column: str) -> Any:
         """The Python type of a sortable column's values, for reading cursors."""
-        found = self._columns[column]
+        found = self.columns[column]
         python_type = found.type.python_type
         return python_type | None if found.nullable else python_type
 
     def _condition(self, name: str, text: str) -> Condition:
         field, _, operator = name.partition("__")
-        column = self._columns.get(field)
+        column = self.columns.get(field)
         if column is None:
-            raise bad_parameter(name, f"Unknown field. Allowed: {', '.join(self._columns)}.")
+            raise bad_parameter(name, f"Unknown field. Allowed: {', '.join(self.columns)}.")
         operator = operator or "eq"
         allowed = operators_of(column)
         if operator not in allowed:
@@ -117,8 +124,8 @@ class QueryGrammar:
         keys = [SortKey(part.removeprefix("-"), part.startswith("-")) for part in text.split(",")]
         names = [key.column for key in keys]
         for name in names:
-            if name not in self._columns:
-                allowed = ", ".join(self._columns)
+            if name not in self.columns:
+                allowed = ", ".join(self.columns)
                 raise bad_parameter("sort", f"Unknown field {name!r}. Allowed: {allowed}.")
         if len(set(names)) < len(names):
             raise bad_parameter("sort", "Name each field once.")
@@ -127,8 +134,15 @@ class QueryGrammar:
             keys.append(SortKey("id", keys[-1].descending))
         return tuple(keys)
 
+    def _deleted(self, text: str) -> str:
+        if not self.has_soft_delete:
+            raise bad_parameter("deleted", "This list holds no deleted rows.")
+        if text not in {"exclude", "include", "only"}:
+            raise bad_parameter("deleted", "Give include, only or exclude.")
+        return text
+
     def _words(self, text: str) -> tuple[str, ...]:
-        if not self._search:
+        if not self.search:
             raise bad_parameter("q", "This resource has no searchable fields.")
         words = tuple(_text("q", text).split())
         if len(words) > MAX_WORDS:
@@ -193,10 +207,4 @@ def _boolean(name: str, text: str) -> bool:
 def _text(name: str, text: str) -> str:
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise bad_parameter(name, "The text holds a character that cannot be stored.")
-    return text
-
-
-def _deleted(text: str) -> str:
-    if text not in {"exclude", "include", "only"}:
-        raise bad_parameter("deleted", "Give include, only or exclude.")
     return text

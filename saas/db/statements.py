@@ -178,8 +178,8 @@ def _matching(
 
 
 def _live(table: Table) -> tuple[ColumnElement[bool], ...]:
-    """The condition of a lookup by id. Not `deleted_at IS NULL`: that would let the planner take the
-    partial index of the natural key, which it prefers while the table is small and has no
+    """The condition of a lookup by id. Not `deleted_at IS NULL`: that would let the planner take
+    the partial index of the natural key, which it prefers while the table is small and has no
     statistics, and a prepared plan would go on walking all live rows of a tenant that has grown."""
     return (func.num_nulls(table.c.deleted_at) == 1,) if "deleted_at" in table.c else ()
 

@@ -7,7 +7,6 @@ import msgspec
 from litestar import get, post
 from litestar.connection import Request
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
@@ -15,8 +14,9 @@ from saas.db.query import bad_parameter
 from saas.tenancy.directory import TenantRead, tenant_by_id, tenants_after
 from saas.tenancy.onboarding import Onboard, onboard
 from saas.web.answer import json_answer
+from saas.web.described import described, query_parameter
 from saas.web.pages import ListBody, query_pairs
-from saas.web.routes import row_id
+from saas.web.row_request import row_id
 
 
 class OwnerRead(msgspec.Struct, frozen=True):
@@ -40,17 +40,17 @@ class OnboardedBody(msgspec.Struct, frozen=True):
     api_key: NewKey
 
 
-def _platform(operation: str, status: int, body: Any) -> dict[str, Any]:
-    return {
-        "name": f"admin.{operation}",
-        "operation_id": f"admin_{operation}",
-        "opt": {"plane": "platform"},
-        "tags": ["admin"],
-        "responses": {status: ResponseSpec(body, description="Done", generate_examples=False)},
-    }
-
-
-@post("/v1/admin/tenants", **_platform("onboard", 201, OnboardedBody))
+@post(
+    "/v1/admin/tenants",
+    **described(
+        "admin.onboard",
+        "Onboard a tenant with its first owner and key",
+        plane="platform",
+        success=201,
+        body=OnboardedBody,
+        refusals=(409,),
+    ),
+)
 async def onboard_tenant(request: Request[Any, Any, Any], data: JSONBody[Onboard]) -> ASGIApp:
     done = await onboard(data, actor=request.scope["state"]["actor"])
     body = OnboardedBody(
@@ -61,12 +61,38 @@ async def onboard_tenant(request: Request[Any, Any, Any], data: JSONBody[Onboard
     return json_answer(body, 201, [(b"location", f"/v1/admin/tenants/{done.tenant.id}".encode())])
 
 
-@get("/v1/admin/tenants/{id:str}", **_platform("get", 200, TenantRead))
+@get(
+    "/v1/admin/tenants/{id:str}",
+    **described(
+        "admin.get",
+        "Read a tenant",
+        plane="platform",
+        success=200,
+        body=TenantRead,
+        refusals=(404,),
+    ),
+)
 async def get_tenant(id: FromPath[str]) -> ASGIApp:
     return json_answer(await tenant_by_id(row_id(id)))
 
 
-@get("/v1/admin/tenants", **_platform("list", 200, ListBody))
+@get(
+    "/v1/admin/tenants",
+    **described(
+        "admin.list",
+        "List tenants by slug",
+        plane="platform",
+        success=200,
+        body=ListBody[TenantRead],
+        refusals=(400,),
+        parameters=(
+            query_parameter(
+                "limit", {"type": "integer", "minimum": 1, "maximum": 100}, "Rows on a page."
+            ),
+            query_parameter("cursor", {"type": "string"}, "next_cursor of the page before."),
+        ),
+    ),
+)
 async def list_tenants(request: Request[Any, Any, Any]) -> ASGIApp:
     after, limit = "", 20
     for name, text in query_pairs(request):

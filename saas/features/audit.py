@@ -5,10 +5,11 @@ from typing import Any
 from litestar import get
 from litestar.connection import Request
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
+from saas.db.audit import AuditEntry
 from saas.web.cursors import Cursors
+from saas.web.described import described, list_parameters
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.routes import audit_entries
 
@@ -18,11 +19,15 @@ def audit_handlers(cursors: Cursors) -> list[HTTPRouteHandler]:
 
     @get(
         "/v1/audit",
-        name="audit.list",
-        operation_id="audit_list",
-        opt={"permission": "audit:read"},
-        tags=["audit"],
-        responses={200: ResponseSpec(ListBody, description="Done", generate_examples=False)},
+        **described(
+            "audit.list",
+            "Who changed what",
+            permission="audit:read",
+            success=200,
+            body=ListBody[AuditEntry],
+            refusals=(400,),
+            parameters=list_parameters(audit_entries.grammar),
+        ),
     )
     async def list_audit(request: Request[Any, Any, Any]) -> ASGIApp:
         query = parse_page(request, "audit", audit_entries.grammar, cursors)

@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, select, true, union_all
 
@@ -18,6 +17,7 @@ from saas.db.models import Base, table_of
 from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import current_transaction
 from saas.web.answer import json_answer
+from saas.web.described import described
 
 
 class ResourceStats(msgspec.Struct, frozen=True):
@@ -49,11 +49,13 @@ def stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
 
     @get(
         "/v1/stats",
-        name="stats.get",
-        operation_id="stats_get",
-        opt={"permission": "stats:read"},
-        tags=["stats"],
-        responses={200: ResponseSpec(Stats, description="Done", generate_examples=False)},
+        **described(
+            "stats.get",
+            "How much the tenant has",
+            permission="stats:read",
+            success=200,
+            body=Stats,
+        ),
     )
     async def get_stats() -> ASGIApp:
         tenant_id = context.principal().tenant_id

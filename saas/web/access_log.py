@@ -47,7 +47,7 @@ def write_access_line(exchange: Exchange) -> None:
         at=datetime.now(UTC),
         level="error" if status >= 500 else "info",
         event="request",
-        method=scope["method"],
+        method=exchange.method,
         path=printable(exchange.path[:_LONGEST_PATH]),
         route=exchange.route,
         status=status,

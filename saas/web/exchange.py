@@ -28,6 +28,7 @@ class Exchange:
         "_started",
         "bytes_out",
         "is_complete",
+        "method",
         "path",
         "request_id",
         "scope",
@@ -44,6 +45,10 @@ class Exchange:
         self.scope = scope
         # Kept, because routing rewrites the scope's.
         self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        if self.method == "HEAD":
+            # The same as GET without the content (RFC 9110, 9.3.2); Litestar routes only GET.
+            scope["method"] = "GET"
         self._send = send
         self._sent_status = 0
         self.bytes_out = 0
@@ -68,6 +73,8 @@ class Exchange:
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
+            if self.method == "HEAD":
+                message = {**message, "body": b""}
             self.bytes_out += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
         elif kind == "http.response.start":

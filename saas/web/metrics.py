@@ -74,7 +74,7 @@ class Metrics:
 
     def record(self, exchange: Exchange) -> None:
         """Count one finished exchange."""
-        method: str = exchange.scope["method"]
+        method: str = exchange.method
         key = (method if method in _METHODS else "other", exchange.route, exchange.status // 100)
         series = self._series.get(key)
         if series is None:

@@ -52,19 +52,10 @@ _SECURITY: dict[str, list[Json]] = {
     "platform": [{"bearer": []}],
     "open": [],
 }
-_REFUSALS_OF_PLANE = {
-    "tenant": (400, 401, 403, 404, 429, 503),
-    "platform": (400, 401, 403, 404, 429, 503),
-    "open": (),
-}
+# What any route of a plane may answer with; the others stand in the route's own description.
+_REFUSALS_OF_PLANE = {"tenant": (401, 403, 404, 503), "platform": (401, 503), "open": ()}
 _REFUSALS_OF_BODY = (400, 413, 415, 422)
-_REFUSALS_OF_METHOD = {
-    "POST": (409, 412, 422),
-    "PATCH": (409, 412, 428),
-    "PUT": (409, 412, 428),
-    "DELETE": (409, 412, 428),
-}
-_ALL_REFUSALS = (400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 503)
+_ALL_REFUSALS = (400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
 
 
 def complete_document(app: Litestar) -> Json:
@@ -99,19 +90,24 @@ def _complete(operation: Json, handler: HTTPRouteHandler, method: str) -> None:
         content["application/merge-patch+json"] = content["application/json"]
     if handler.parsed_data_field is not None and handler.parsed_data_field.has_default:
         operation["requestBody"]["required"] = False
-    _document_refusals(operation, plane, method)
+    operation.setdefault("parameters", []).extend(handler.opt.get("parameters", ()))
+    _document_refusals(operation, handler, plane)
 
 
-def _document_refusals(operation: Json, plane: str, method: str) -> None:
-    """Replace the generated refusals, which show Litestar's own error body, by problems."""
-    refusals = set(_REFUSALS_OF_PLANE[plane])
-    if operation.get("parameters"):
-        refusals.add(400)
+def _document_refusals(operation: Json, handler: HTTPRouteHandler, plane: str) -> None:
+    """Replace the generated refusals, which show Litestar's own error body, by problems; and the
+    generated success, where the handler has said its own."""
+    refusals = {*_REFUSALS_OF_PLANE[plane], *handler.opt.get("refusals", ())}
     if "requestBody" in operation:
         refusals.update(_REFUSALS_OF_BODY)
-    if plane != "open":
-        refusals.update(_REFUSALS_OF_METHOD.get(method, ()))
-    answers = {k: v for k, v in operation.get("responses", {}).items() if int(k) < 400}
+    success = handler.opt.get("success")
+    answers = {
+        status: answer
+        for status, answer in operation.get("responses", {}).items()
+        if int(status) < 400 and success in (None, int(status))
+    }
+    if any(p["name"] == "If-None-Match" for p in operation["parameters"]):
+        answers["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
     operation["responses"] = answers | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)
     }

@@ -1,6 +1,6 @@
 """Query strings into ListQuery, and pages into list answers with their links."""
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -16,10 +16,13 @@ from saas.web.cursors import Cursors
 _MAX_PARAMETERS = 100
 
 
-class ListBody(msgspec.Struct, frozen=True):
+Item = TypeVar("Item")
+
+
+class ListBody(msgspec.Struct, Generic[Item], frozen=True):
     """The envelope of every list. `offset` and `total` are there when they were asked for."""
 
-    items: list[Any]
+    items: list[Item]
     limit: int
     next_cursor: str | None
     offset: int | UnsetType = UNSET

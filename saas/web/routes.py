@@ -1,34 +1,24 @@
 """The routes that every resource has. Each handler is one call of the repository and an Answer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
-from uuid import UUID
 
 import msgspec
 from litestar import delete, get, patch, post
 from litestar.connection import Request
 from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import BodyKwarg, FromPath
 from litestar.types import ASGIApp
 
-from saas import context
 from saas.db.audit import AuditEntry, AuditLog
-from saas.db.query import Condition, bad_parameter
+from saas.db.query import Condition
 from saas.db.repository import TenantRepository
-from saas.errors import (
-    NotFound,
-    PermissionDenied,
-    PreconditionFailed,
-    PreconditionRequired,
-    VersionConflict,
-)
 from saas.web.answer import Answer, json_answer
 from saas.web.cursors import Cursors
-from saas.web.pages import ListBody, list_answer, parse_page, query_pairs
-from saas.web.preconditions import etag_header, is_unmodified, versions_wanted
+from saas.web.described import HARD, IF_MATCH, IF_NONE_MATCH, described, list_parameters
+from saas.web.pages import ListBody, list_answer, parse_page
+from saas.web.preconditions import etag_header, is_unmodified
+from saas.web.row_request import header, is_hard, require_permission, row_id, wanted_version
 from saas.web.schemas import Create, Read, Update, values_of
 
 AnyRequest = Request[Any, Any, Any]
@@ -64,11 +54,22 @@ def _list(resource: Routed) -> HTTPRouteHandler:
             require_permission(f"{name}:write")
         return list_answer(request, name, query, await repository.list(query), cursors)
 
-    return get("/", **_described(resource, "list", "read", 200, ListBody))(list_rows)
+    return get(
+        "/",
+        **described(
+            f"{name}.list",
+            f"List {name}",
+            permission=f"{name}:read",
+            success=200,
+            body=ListBody[resource.read],  # type: ignore[name-defined]  # made at run time
+            refusals=(400,),
+            parameters=list_parameters(repository.grammar),
+        ),
+    )(list_rows)
 
 
 def _create(resource: Routed) -> HTTPRouteHandler:
-    repository = resource.repository
+    name, repository = resource.name, resource.repository
     location = f"/v1/{resource.name}/"
 
     async def create_row(data: Any) -> ASGIApp:
@@ -77,11 +78,21 @@ def _create(resource: Routed) -> HTTPRouteHandler:
         return json_answer(row, 201, headers)
 
     create_row.__annotations__["data"] = Annotated[resource.create, JSON_BODY]
-    return post("/", **_described(resource, "create", "write", 201, resource.read))(create_row)
+    return post(
+        "/",
+        **described(
+            f"{name}.create",
+            f"Create one of {name}",
+            permission=f"{name}:write",
+            success=201,
+            body=resource.read,
+            refusals=(409,),
+        ),
+    )(create_row)
 
 
 def _get(resource: Routed) -> HTTPRouteHandler:
-    repository = resource.repository
+    name, repository = resource.name, resource.repository
 
     async def get_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
         row = await repository.get(row_id(id))
@@ -90,30 +101,55 @@ def _get(resource: Routed) -> HTTPRouteHandler:
             return Answer(304, headers=[tag])
         return json_answer(row, headers=[tag])
 
-    return get("/{id:str}", **_described(resource, "get", "read", 200, resource.read))(get_row)
+    return get(
+        "/{id:str}",
+        **described(
+            f"{name}.get",
+            f"Read one of {name}",
+            permission=f"{name}:read",
+            success=200,
+            body=resource.read,
+            refusals=(400, 404),
+            parameters=(IF_NONE_MATCH,),
+        ),
+    )(get_row)
 
 
 def _update(resource: Routed) -> HTTPRouteHandler:
-    repository = resource.repository
+    name, repository = resource.name, resource.repository
 
     async def update_row(request: AnyRequest, id: FromPath[str], data: Any) -> ASGIApp:
-        wanted = await _wanted_version(request, resource, id, data.version)
+        wanted = await wanted_version(
+            request, repository, id, data.version, is_demanded=resource.requires_match
+        )
         with wanted.refusals():
             row = await repository.update(row_id(id), values_of(data), version=wanted.version)
         return json_answer(row, headers=[etag_header(row.version)])
 
     update_row.__annotations__["data"] = Annotated[resource.update, JSON_BODY]
-    describe = _described(resource, "update", "write", 200, resource.read)
-    return patch("/{id:str}", **describe)(update_row)
+    return patch(
+        "/{id:str}",
+        **described(
+            f"{name}.update",
+            f"Change one of {name}",
+            permission=f"{name}:write",
+            success=200,
+            body=resource.read,
+            refusals=(404, 409, 412, *_demanded(resource)),
+            parameters=(IF_MATCH,),
+        ),
+    )(update_row)
 
 
 def _delete(resource: Routed) -> HTTPRouteHandler:
     name, repository = resource.name, resource.repository
 
     async def delete_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
-        wanted = await _wanted_version(request, resource, id, msgspec.UNSET)
+        wanted = await wanted_version(
+            request, repository, id, msgspec.UNSET, is_demanded=resource.requires_match
+        )
         with wanted.refusals():
-            if _is_hard(request):
+            if is_hard(request):
                 require_permission(f"{name}:purge")
                 await repository.purge(row_id(id), version=wanted.version)
             else:
@@ -121,19 +157,40 @@ def _delete(resource: Routed) -> HTTPRouteHandler:
         return Answer(204)
 
     # Litestar lets no handler of status 204 return anything; the Answer carries the real status.
-    describe = _described(resource, "delete", "write", 204, None)
-    return delete("/{id:str}", **describe, status_code=200)(delete_row)
+    return delete(
+        "/{id:str}",
+        status_code=200,
+        **described(
+            f"{name}.delete",
+            f"Delete one of {name}",
+            permission=f"{name}:write",
+            success=204,
+            body=None,
+            refusals=(400, 404, 409, 412, *_demanded(resource)),
+            parameters=(HARD, IF_MATCH),
+        ),
+    )(delete_row)
 
 
 def _restore(resource: Routed) -> HTTPRouteHandler:
-    repository = resource.repository
+    name, repository = resource.name, resource.repository
 
     async def restore_row(id: FromPath[str]) -> ASGIApp:
         row = await repository.restore(row_id(id))
         return json_answer(row, headers=[etag_header(row.version)])
 
-    describe = _described(resource, "restore", "write", 200, resource.read)
-    return post("/{id:str}/restore", **describe, status_code=200)(restore_row)
+    return post(
+        "/{id:str}/restore",
+        status_code=200,
+        **described(
+            f"{name}.restore",
+            f"Bring a deleted one of {name} back",
+            permission=f"{name}:write",
+            success=200,
+            body=resource.read,
+            refusals=(404, 409),
+        ),
+    )(restore_row)
 
 
 def _history(resource: Routed) -> HTTPRouteHandler:
@@ -148,87 +205,19 @@ def _history(resource: Routed) -> HTTPRouteHandler:
         page = await audit_entries.list(query)
         return list_answer(request, f"{name}/{row}/history", query, page, cursors)
 
-    describe = _described(resource, "history", "read", 200, ListBody)
-    return get("/{id:str}/history", **describe)(list_history)
+    return get(
+        "/{id:str}/history",
+        **described(
+            f"{name}.history",
+            f"What happened to one of {name}",
+            permission=f"{name}:read",
+            success=200,
+            body=ListBody[AuditEntry],
+            refusals=(400, 404),
+            parameters=list_parameters(audit_entries.grammar),
+        ),
+    )(list_history)
 
 
-def row_id(text: str) -> UUID:
-    """A malformed id is one that no row has: NotFound, like every other."""
-    try:
-        return msgspec.convert(text, UUID)
-    except msgspec.ValidationError:
-        raise NotFound from None
-
-
-def header(request: AnyRequest, name: bytes) -> str | None:
-    """A header by its lower-case name, lists of it joined; Litestar's own mapping of all headers
-    costs as much as the whole rest of a handler."""
-    found = [value for key, value in request.scope["headers"] if key == name]
-    return b", ".join(found).decode("latin-1") if found else None
-
-
-def require_permission(permission: str) -> None:
-    """For what depends on the query; a route's own permission is checked by the middleware."""
-    if permission not in context.principal().permissions:
-        raise PermissionDenied(permission)
-
-
-class _Wanted(NamedTuple):
-    """The version that the caller demands, and the refusal that fits where it said so."""
-
-    version: int | None
-    in_header: bool = False
-
-    @contextmanager
-    def refusals(self) -> Iterator[None]:
-        try:
-            yield
-        except VersionConflict as stale:
-            if self.in_header:
-                raise PreconditionFailed(stale.current_version) from None
-            raise
-
-
-# No row has it, so it is stale whatever the present version is.
-_NO_VERSION = 0
-
-
-async def _wanted_version(
-    request: AnyRequest, resource: Routed, id: str, in_body: int | msgspec.UnsetType
-) -> _Wanted:
-    if_match = header(request, b"if-match")
-    if if_match is None and resource.requires_match:
-        raise PreconditionRequired
-    wanted = versions_wanted(if_match)
-    if wanted is None:
-        return _Wanted(None if in_body is msgspec.UNSET else in_body)
-    if len(wanted) == 1 and in_body is msgspec.UNSET:
-        return _Wanted(next(iter(wanted)), in_header=True)
-    # Several demands at once: each has to hold for the present version.
-    present: int = (await resource.repository.get(row_id(id))).version
-    if present not in wanted:
-        return _Wanted(_NO_VERSION, in_header=True)
-    return _Wanted(present if in_body is msgspec.UNSET else in_body)
-
-
-def _is_hard(request: AnyRequest) -> bool:
-    values = dict(query_pairs(request))
-    hard = values.pop("hard", "false")
-    if values:
-        raise bad_parameter(next(iter(values)), "Allowed: hard.")
-    if hard not in {"true", "false"}:
-        raise bad_parameter("hard", "Give true or false.")
-    return hard == "true"
-
-
-def _described(
-    resource: Routed, operation: str, permission: str, status: int, body: Any
-) -> dict[str, Any]:
-    spec = ResponseSpec(data_container=body, description="Done", generate_examples=False)
-    return {
-        "name": f"{resource.name}.{operation}",
-        "operation_id": f"{resource.name}_{operation}",
-        "opt": {"permission": f"{resource.name}:{permission}", "resource": resource.name},
-        "tags": [resource.name],
-        "responses": {status: spec},
-    }
+def _demanded(resource: Routed) -> tuple[int, ...]:
+    return (428,) if resource.requires_match else ()

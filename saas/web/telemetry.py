@@ -51,5 +51,4 @@ async def _fail(exchange: Exchange, error: Exception) -> None:
         (b"content-length", str(len(body)).encode()),
     ]
     await exchange.send({"type": "http.response.start", "status": 500, "headers": headers})
-    is_head = exchange.scope["method"] == "HEAD"
-    await exchange.send({"type": "http.response.body", "body": b"" if is_head else body})
+    await exchange.send({"type": "http.response.body", "body": body})

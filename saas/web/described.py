@@ -1,0 +1,117 @@
+"""What a route says of itself: its plane or permission for the middleware, and, for the OpenAPI
+document, its parameters, its success and the refusals that it may answer with."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from litestar.openapi.datastructures import ResponseSpec
+from sqlalchemy import Column
+
+from saas.db.query import MAX_LIMIT, MAX_OFFSET, QueryGrammar, operators_of
+
+Parameter = dict[str, Any]
+
+
+def described(
+    name: str,
+    summary: str,
+    *,
+    success: int,
+    body: Any,
+    permission: str | None = None,
+    plane: str = "tenant",
+    refusals: Iterable[int] = (),
+    parameters: Iterable[Parameter] = (),
+) -> dict[str, Any]:
+    """The keyword arguments for Litestar's decorators. `name` reads `<tag>.<operation>`; a tenant
+    route needs a `permission`. Refusals that every route of a plane shares are added to it."""
+    opt: dict[str, Any] = {
+        "plane": plane,
+        "refusals": tuple(refusals),
+        "parameters": tuple(parameters),
+        "success": success,
+    }
+    if permission is not None:
+        opt["permission"] = permission
+    return {
+        "name": name,
+        "operation_id": name.replace(".", "_"),
+        "summary": summary,
+        "opt": opt,
+        "tags": [name.partition(".")[0]],
+        "responses": {success: ResponseSpec(body, description="Done", generate_examples=False)},
+    }
+
+
+def header_parameter(name: str, description: str) -> Parameter:
+    return _parameter(name, {"type": "string"}, description, place="header")
+
+
+def query_parameter(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
+    return _parameter(name, schema, description)
+
+
+def _parameter(
+    name: str, schema: Mapping[str, Any], description: str, *, place: str = "query"
+) -> Parameter:
+    return {
+        "name": name,
+        "in": place,
+        "required": False,
+        "schema": dict(schema),
+        "description": description,
+    }
+
+
+IF_MATCH = header_parameter("If-Match", "Only if the row still has this ETag, else 412.")
+IF_NONE_MATCH = header_parameter("If-None-Match", "304 if the row still has this ETag.")
+HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the purge permission.")
+
+
+def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
+    """All that the list of one resource takes. Of each column only equality is listed; its other
+    operators stand in the description."""
+    columns = ", ".join(grammar.columns)
+    parameters = [
+        query_parameter(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 20},
+            "Rows on a page.",
+        ),
+        query_parameter("cursor", {"type": "string"}, "next_cursor of the page before."),
+        query_parameter(
+            "offset",
+            {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
+            "Instead of a cursor; adds offset and total to the answer.",
+        ),
+        query_parameter("include_total", {"type": "boolean"}, "Add the total to a cursor page."),
+        query_parameter(
+            "sort", {"type": "string"}, f"Comma list, - for descending, of: {columns}."
+        ),
+    ]
+    if grammar.search:
+        searched = ", ".join(grammar.search)
+        parameters.append(query_parameter("q", {"type": "string"}, f"Words in {searched}."))
+    if grammar.has_soft_delete:
+        schema = {"type": "string", "enum": ["exclude", "include", "only"]}
+        parameters.append(
+            query_parameter("deleted", schema, "Deleted rows; needs the write permission.")
+        )
+    return [*parameters, *map(_filter_parameter, grammar.columns.values())]
+
+
+def _filter_parameter(column: Column[Any]) -> Parameter:
+    operators = ", ".join(f"{column.name}__{operator}" for operator in operators_of(column))
+    schema = _SCHEMAS.get(column.type.python_type, {"type": "string"})
+    return query_parameter(column.name, schema, f"Equals. Also: {operators}.")
+
+
+_SCHEMAS: Mapping[type, Mapping[str, Any]] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    UUID: {"type": "string", "format": "uuid"},
+    datetime: {"type": "string", "format": "date-time"},
+    date: {"type": "string", "format": "date"},
+}

@@ -1,0 +1,98 @@
+"""What a request on one row asks for: its id, the version it expects, soft or hard."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from litestar.connection import Request
+
+from saas import context
+from saas.db.query import bad_parameter
+from saas.db.repository import TenantRepository
+from saas.errors import (
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    PreconditionRequired,
+    VersionConflict,
+)
+from saas.web.pages import query_pairs
+from saas.web.preconditions import versions_wanted
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def row_id(text: str) -> UUID:
+    """A malformed id is one that no row has: NotFound, like every other."""
+    try:
+        return msgspec.convert(text, UUID)
+    except msgspec.ValidationError:
+        raise NotFound from None
+
+
+def header(request: AnyRequest, name: bytes) -> str | None:
+    """A header by its lower-case name, lists of it joined; Litestar's own mapping of all headers
+    costs as much as the whole rest of a handler."""
+    found = [value for key, value in request.scope["headers"] if key == name]
+    return b", ".join(found).decode("latin-1") if found else None
+
+
+def require_permission(permission: str) -> None:
+    """For what depends on the query; a route's own permission is checked by the middleware."""
+    if permission not in context.principal().permissions:
+        raise PermissionDenied(permission)
+
+
+class Wanted(NamedTuple):
+    """The version that the caller demands, and the refusal that fits where it said so."""
+
+    version: int | None
+    in_header: bool = False
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except VersionConflict as stale:
+            if self.in_header:
+                raise PreconditionFailed(stale.current_version) from None
+            raise
+
+
+# No row has it, so it is stale whatever the present version is.
+_NO_VERSION = 0
+
+
+async def wanted_version(
+    request: AnyRequest,
+    repository: TenantRepository[Any, Any],
+    id: str,
+    in_body: int | msgspec.UnsetType,
+    *,
+    is_demanded: bool,
+) -> Wanted:
+    if_match = header(request, b"if-match")
+    if if_match is None and is_demanded:
+        raise PreconditionRequired
+    wanted = versions_wanted(if_match)
+    if wanted is None:
+        return Wanted(None if in_body is msgspec.UNSET else in_body)
+    if len(wanted) == 1 and in_body is msgspec.UNSET:
+        return Wanted(next(iter(wanted)), in_header=True)
+    # Several demands at once: each has to hold for the present version.
+    present: int = (await repository.get(row_id(id))).version
+    if present not in wanted:
+        return Wanted(_NO_VERSION, in_header=True)
+    return Wanted(present if in_body is msgspec.UNSET else in_body)
+
+
+def is_hard(request: AnyRequest) -> bool:
+    values = dict(query_pairs(request))
+    hard = values.pop("hard", "false")
+    if values:
+        raise bad_parameter(next(iter(values)), "Allowed: hard.")
+    if hard not in {"true", "false"}:
+        raise bad_parameter("hard", "Give true or false.")
+    return hard == "true"

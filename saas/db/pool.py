@@ -42,6 +42,7 @@ class Pool:
     async def open(self) -> None:
         """Make the first connection. Raises ConfigurationError when the server can't be reached."""
         try:
+            self._connected += 1
             self.release(await self._connect())
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise ConfigurationError(f"cannot connect to the database: {error}") from error
@@ -55,6 +56,7 @@ class Pool:
                 return connection
             self._connected -= 1
         if self._connected < self._size:
+            self._connected += 1
             return await self._connect()
         return await self._wait() or await self._connect()
 
@@ -76,21 +78,18 @@ class Pool:
     def discard(self, connection: TenantConnection) -> None:
         """Throw a connection away whose state is unknown; its place is free."""
         connection.terminate()
-        self._connected -= 1
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        self._give_up_place()
 
     async def close(self) -> None:
         """Close the free connections; the others close when they come back."""
         self._is_closed = True
+        for waiter in self._waiting:
+            _expire(waiter)
         while self._free:
             await self._free.pop().close()
 
     async def _connect(self) -> TenantConnection:
-        self._connected += 1
+        """A new connection, on a place that is counted already."""
         try:
             connection: TenantConnection = await asyncpg.connect(
                 self._url,
@@ -103,12 +102,21 @@ class Pool:
             )
             await prepare_connection(connection)
         except BaseException:
-            self._connected -= 1
+            self._give_up_place()
             raise
         return connection
 
+    def _give_up_place(self) -> None:
+        """Hand the place of a lost connection to whoever waits longest."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._connected -= 1
+
     async def _wait(self) -> TenantConnection | None:
-        """The next connection that is given back; None when a place has become free instead."""
+        """The next connection that is given back; None for a place to connect on instead."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[TenantConnection | None] = loop.create_future()
         self._waiting.append(waiter)
@@ -119,7 +127,9 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # Handed over in the very moment in which the request was cancelled.
                 handed = waiter.result()
-                if handed is not None:
+                if handed is None:
+                    self._give_up_place()
+                else:
                     self.release(handed)
             raise
         finally:

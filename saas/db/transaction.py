@@ -91,11 +91,14 @@ class Transaction:
         try:
             if connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
+        except _FAILURES:
+            # Lost: the server rolls back by itself, and the caller's own error goes on.
+            self._pool.discard(connection)
         except BaseException:
-            # Cancelled or broken on the way: its state is unknown.
             self._pool.discard(connection)
             raise
-        self._pool.release(connection)
+        else:
+            self._pool.release(connection)
 
 
 _current: ContextVar[Transaction | None] = ContextVar("transaction", default=None)

@@ -9,7 +9,8 @@ from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
 from saas.auth.permissions import PermissionCatalogue
-from saas.auth.tokens import TokenIssuer, signing_key_from
+from saas.auth.signing_key import signing_key_from
+from saas.auth.tokens import TokenIssuer
 from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current

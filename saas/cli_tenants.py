@@ -10,7 +10,8 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Column, Table
 
-from saas.auth.tokens import TokenIssuer, signing_key_from
+from saas.auth.signing_key import signing_key_from
+from saas.auth.tokens import TokenIssuer
 from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction

@@ -1,0 +1,119 @@
+"""Valid bodies for any Struct, made from its types, so that a new resource needs no word here."""
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from msgspec import inspect
+
+from isolation.surface import Pointer
+
+_numbers = itertools.count(1)
+_LARGE = 7_000_000_000
+# A text with a pattern is the first of these that it takes; `{}` is a text of the tenant.
+_SHAPES = (
+    "{}",
+    "{}@{}.test",
+    "https://{}.test/",
+    "+15550100",
+    "Europe/Berlin",
+    "EUR",
+    "en",
+    "#a1b2c3",
+    "2026-01-31",
+    "12345",
+)
+# A precondition of a PATCH, not a value.
+_PRECONDITION = "version"
+
+
+def body_of(
+    struct: Any, marker: str, parents: Mapping[str, str], references: Mapping[str, str]
+) -> dict[str, Any]:
+    """A body whose texts all carry `marker` and none of which was there before. `references` maps
+    a field to the table that it refers to, `parents` a table to the id of a row in it."""
+    return _Body(marker, parents, references).struct(inspect.type_info(struct))
+
+
+def with_value(body: Any, pointer: Pointer, value: Any) -> Any:
+    """A copy of `body` with another value at `pointer`."""
+    if not pointer:
+        return value
+    copy = list(body) if isinstance(body, list) else dict(body)
+    first, *rest = pointer
+    copy[first] = with_value(copy[first], tuple(rest), value)
+    return copy
+
+
+class _Body:
+    def __init__(
+        self, marker: str, parents: Mapping[str, str], references: Mapping[str, str]
+    ) -> None:
+        self._marker = marker
+        self._parents = parents
+        self._references = references
+
+    def struct(self, kind: Any) -> dict[str, Any]:
+        return {
+            field.encode_name: self._value(field.encode_name, field.type)
+            for field in kind.fields
+            if field.encode_name != _PRECONDITION
+        }
+
+    def _value(self, name: str, kind: inspect.Type) -> Any:
+        if isinstance(kind, inspect.UnionType):
+            kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
+        if isinstance(kind, inspect.UUIDType):
+            return self._parents.get(self._references.get(name, ""), str(uuid4()))
+        if isinstance(kind, inspect.StructType):
+            return self.struct(kind)
+        if isinstance(kind, inspect.ListType):
+            # One item even where none is needed: an id may stand in it.
+            return [self._value(name, kind.item_type)]
+        if isinstance(kind, inspect.LiteralType):
+            return kind.values[0]
+        if isinstance(kind, inspect.EnumType):
+            return next(iter(kind.cls)).value
+        if isinstance(kind, inspect.StrType):
+            lengths = {"least": kind.min_length, "most": kind.max_length}
+            return text_for(self._marker, **lengths, pattern=kind.pattern)
+        return _scalar(name, kind)
+
+
+def text_for(
+    marker: str, *, least: int | None = None, most: int | None = None, pattern: str | None = None
+) -> str:
+    """A new text that carries `marker`, within these lengths, that `pattern` finds."""
+    text = f"{marker}{next(_numbers)}"
+    for shape in _SHAPES:
+        made = shape.replace("{}", text)[-(most or 200) :].ljust(least or 0, "x")
+        if pattern is None or re.search(pattern, made):
+            return made
+    raise LookupError(f"no text is known that matches {pattern}: add one to _SHAPES")
+
+
+def _scalar(name: str, kind: inspect.Type) -> Any:
+    if isinstance(kind, inspect.BoolType):
+        return True
+    if isinstance(kind, inspect.IntType):
+        return _integer(kind)
+    if isinstance(kind, inspect.FloatType):
+        return float(kind.ge or kind.le or 1)
+    if isinstance(kind, inspect.DateType):
+        return "2027-01-31"
+    if isinstance(kind, inspect.DateTimeType):
+        return "2027-01-31T09:00:00Z"
+    if isinstance(kind, inspect.DictType | inspect.AnyType | inspect.RawType):
+        return {}
+    raise LookupError(f"no value is known for {name}, a {type(kind).__name__}: add one here")
+
+
+def _integer(kind: inspect.IntType) -> int:
+    """Large where that is allowed, so that it stands out in an answer as a text does."""
+    most = kind.le if kind.le is not None else (kind.lt or 2**63) - 1
+    least = kind.ge if kind.ge is not None else (kind.gt or -(2**63)) + 1
+    number = max(least, min(most, _LARGE + next(_numbers)))
+    step = kind.multiple_of or 1
+    return int(number - number % step)

@@ -1,0 +1,192 @@
+"""What every resource of the product lets a caller ask for, asked for another tenant's rows."""
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import Column
+
+from isolation.conftest import Ask
+from isolation.raw import Raw, rows_of
+from isolation.surface import RESOURCE_BY_NAME, references_of
+from isolation.worlds import World, create, rows_in
+from saas.db.models import PROTECTED
+from saas.db.query import operators_of
+from saas.web.resource import AnyResource
+
+by_resource = pytest.mark.parametrize("resource", RESOURCE_BY_NAME.values(), ids=RESOURCE_BY_NAME)
+# As many rows as there are, and their number, so that one that is counted but not shown is seen.
+WHOLE = {"limit": "100", "include_total": "true", "deleted": "include"}
+
+
+def filterable(resource: AnyResource) -> list[Column[Any]]:
+    unfiltered = {"tenant_id", "deleted_at", "deleted_by"}
+    return [c for c in resource.repository.table.columns if c.name not in unfiltered]
+
+
+def as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@pytest.mark.changes_nothing
+@by_resource
+async def test_no_operator_of_any_column_finds_or_counts_a_foreign_row(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, attacker: World, victim: World
+) -> None:
+    own = {*attacker.live[resource.name], attacker.deleted[resource.name]}
+    wanted = victim.live[resource.name][0]
+    row = rows_in(await as_victim("GET", resource.path, params={**WHOLE, "id": wanted}))[0]
+
+    for column in filterable(resource):
+        value = as_text(row[column.name])
+        found = await as_victim("GET", resource.path, params={**WHOLE, column.name: value})
+        assert wanted in {row["id"] for row in rows_in(found)}
+        for operator in operators_of(column):
+            asked = "true" if operator == "isnull" else value
+            query = {**WHOLE, f"{column.name}__{operator}": asked}
+            answer = await as_attacker("GET", resource.path, params=query)
+            rows = rows_in(answer)
+            assert {row["id"] for row in rows} <= own
+            assert json.loads(answer.body)["total"] == len(rows)
+
+
+@pytest.mark.changes_nothing
+@by_resource
+async def test_no_order_page_or_search_reaches_a_foreign_row(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, attacker: World, victim: World
+) -> None:
+    own = {*attacker.live[resource.name], attacker.deleted[resource.name]}
+    orders = [f"{sign}{c.name}" for sign in ("", "-") for c in filterable(resource)]
+
+    for sort, place in itertools.product(orders, ({}, {"offset": "0"})):
+        answer = await as_attacker("GET", resource.path, params={**WHOLE, **place, "sort": sort})
+        rows = rows_in(answer)
+        assert {row["id"] for row in rows} == own
+        assert json.loads(answer.body)["total"] == len(own)
+
+    far = await as_attacker("GET", resource.path, params={**WHOLE, "offset": str(len(own))})
+    assert rows_in(far) == []
+    for deleted in ("include", "only", "exclude"):
+        query = {**WHOLE, "deleted": deleted, "q": victim.marker}
+        assert rows_in(await as_victim("GET", resource.path, params=query))
+        assert rows_in(await as_attacker("GET", resource.path, params=query)) == []
+
+
+@by_resource
+async def test_a_parent_of_another_tenant_is_refused_like_an_absent_or_deleted_one(
+    resource: AnyResource, as_attacker: Ask, attacker: World, victim: World, raw: Raw
+) -> None:
+    path = f"{resource.path}/{attacker.live[resource.name][0]}"
+    before = rows_of(raw, victim.tenant_id)
+
+    for column, parent in references_of(resource.name).items():
+        absent = "00000000-0000-7000-8000-000000000000"
+        foreign = [victim.parents[parent], victim.deleted.get(parent, absent)]
+        refused = [absent, attacker.deleted.get(parent, absent), *foreign]
+        for method, target, schema in (
+            ("POST", resource.path, resource.create),
+            ("PATCH", path, resource.update),
+        ):
+            body = attacker.body(schema, resource.name)
+            answers = {
+                (await as_attacker(method, target, json={**body, column: id})).without(id)
+                for id in refused
+            }
+            assert len(answers) == 1
+            assert answers.pop().status == 422
+            assert (await as_attacker(method, target, json=body)).status in {200, 201}
+
+    assert rows_of(raw, victim.tenant_id) == before
+
+
+@by_resource
+async def test_every_protected_field_of_a_body_is_refused(
+    resource: AnyResource, as_attacker: Ask, attacker: World, victim: World, as_victim: Ask
+) -> None:
+    path = f"{resource.path}/{attacker.live[resource.name][0]}"
+    foreign = json.loads((await as_victim("GET", f"{resource.path}/{victim.targets[0]}")).body)
+    values = {**foreign, "tenant_id": victim.tenant_id}
+    before = await as_attacker("GET", path)
+
+    for name in PROTECTED:
+        for method, target, schema in (
+            ("POST", resource.path, resource.create),
+            ("PATCH", path, resource.update),
+        ):
+            if (method, name) != ("PATCH", "version"):
+                body = {**attacker.body(schema, resource.name), name: values.get(name)}
+                assert (await as_attacker(method, target, json=body)).status == 422
+
+    assert await as_attacker("GET", path) == before
+    body = attacker.body(resource.update, resource.name)
+    assert (await as_attacker("PATCH", path, json=body)).status == 200
+
+
+@by_resource
+async def test_two_tenants_may_use_the_same_values_and_the_same_idempotency_key(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, attacker: World, victim: World
+) -> None:
+    key = {"Idempotency-Key": "the-same-for-both"}
+    body = victim.body(resource.create, resource.name)
+    theirs = await as_victim("POST", resource.path, json=body, headers=key)
+    parents = {c: attacker.parents[p] for c, p in references_of(resource.name).items()}
+    own_body = {**body, **parents}
+
+    mine = await as_attacker("POST", resource.path, json=own_body, headers=key)
+
+    assert (theirs.status, mine.status) == (201, 201)
+    assert json.loads(theirs.body)["id"] != json.loads(mine.body)["id"]
+    if resource.repository.natural_key:
+        taken = await as_attacker("POST", resource.path, json=own_body)
+        assert taken.status == 409
+        assert victim.shown_in(taken) in ([], [victim.marker])
+
+
+@by_resource
+async def test_a_cursor_of_another_tenant_or_list_is_refused(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, attacker: World, victim: World
+) -> None:
+    own, foreign = attacker.live[resource.name][0], victim.live[resource.name][0]
+    for world, ask_as, id in ((attacker, as_attacker, own), (victim, as_victim, foreign)):
+        body = world.body(resource.update, resource.name)
+        assert (await ask_as("PATCH", f"{resource.path}/{id}", json=body)).status == 200
+    lists = (
+        (resource.path, resource.path, {}),
+        (resource.path, resource.path, {"sort": "id", "deleted": "include"}),
+        ("/v1/audit", "/v1/audit", {}),
+    )
+
+    for their_path, own_path, filters in lists:
+        query = {**filters, "limit": "1"}
+        theirs = json.loads((await as_victim("GET", their_path, params=query)).body)
+        mine = json.loads((await as_attacker("GET", own_path, params=query)).body)
+        junk = await as_attacker("GET", own_path, params={**query, "cursor": "AAAA"})
+        assert junk.status == 400
+        stolen = {**query, "cursor": theirs["next_cursor"]}
+        assert await as_attacker("GET", own_path, params=stolen) == junk
+        elsewhere = {"limit": "1", "cursor": mine["next_cursor"]}
+        for path in {path for _, path, _ in lists} - {own_path}:
+            assert (await as_attacker("GET", path, params=elsewhere)).status == 400
+        usable = {**query, "cursor": mine["next_cursor"]}
+        assert (await as_attacker("GET", own_path, params=usable)).status == 200
+        assert (await as_victim("GET", their_path, params=stolen)).status == 200
+
+
+@by_resource
+async def test_the_audit_log_shows_nothing_of_another_tenants_rows(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, victim: World
+) -> None:
+    row = await create(victim, resource.name)
+    changed = victim.body(resource.update, resource.name)
+    await as_victim("PATCH", f"{resource.path}/{row}", json=changed)
+    await as_victim("DELETE", f"{resource.path}/{row}?hard=true")
+
+    for query in (
+        {"entity_id": row},
+        {"entity": resource.name, "action": "delete", "entity_id": row},
+        {"actor": f"key:{victim.caller.body['api_key']['id']}"},
+        {"request_id__contains": "isolation", "entity_id": row},
+    ):
+        assert rows_in(await as_victim("GET", "/v1/audit", params=query))
+        assert rows_in(await as_attacker("GET", "/v1/audit", params=query)) == []

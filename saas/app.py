@@ -84,7 +84,7 @@ def _handlers(
         *routers,
         *audit_handlers(cursors),
         *stats_handlers([resource.name for resource in resources]),
-        *admin_handlers(),
+        *admin_handlers(cursors),
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
         *docs_routes,
         metrics_route(metrics, settings.metrics_token),

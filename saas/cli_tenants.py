@@ -18,7 +18,7 @@ from saas.db.transaction import platform_transaction, transaction
 from saas.dev.run import running_database
 from saas.errors import ConfigurationError
 from saas.settings import Settings, load_settings
-from saas.tenancy.directory import TenantRead, first_owner, tenant_by_slug, tenants_after
+from saas.tenancy.directory import TenantRead, all_tenants, first_owner, tenant_by_slug
 from saas.tenancy.onboarding import Onboard, Onboarded, onboard
 
 Result = TypeVar("Result")
@@ -75,14 +75,11 @@ def create_tenant(
 @tenant.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
 def list_tenants(as_json: bool) -> None:
-    """Print all tenants by slug."""
+    """Print all tenants, the newest first."""
 
     async def work(database: Database, _: Settings) -> list[TenantRead]:
-        found: list[TenantRead] = []
         async with platform_transaction(database):
-            while page := await tenants_after(found[-1].slug if found else "", 500):
-                found += page
-        return found
+            return await all_tenants()
 
     tenants = _with_database(work)
     if as_json:

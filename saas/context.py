@@ -24,7 +24,6 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: UUID
     actor: str
     permissions: frozenset[str] = frozenset()
-    role: str = "owner"
     statement_timeout_ms: int = 30_000
 
 

@@ -121,6 +121,11 @@ class ParentGone(Conflict):
     detail = "A row that this one refers to is gone. Restore it first."
 
 
+class StillReferenced(Conflict):
+    code, title = "still_referenced", "Still referenced"
+    detail = "Other rows refer to this one. Change or delete them first."
+
+
 class PreconditionFailed(SaasError):
     """`If-Match` does not match the row's present ETag (RFC 9110, 13.1.1)."""
 

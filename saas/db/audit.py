@@ -47,5 +47,5 @@ class AuditEntry(msgspec.Struct):
         self.changes = {
             field: {"old": old.get(field), "new": new.get(field)}
             for field in old | new
-            if old.get(field) != new.get(field)
+            if old.get(field) is not None or new.get(field) is not None
         }

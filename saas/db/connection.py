@@ -36,8 +36,8 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
             query = f"{query.rstrip(';')};{self._settings_sql('READ ONLY' in query)}"
             if self.lingers:
                 # One message: where the COMMIT fails, nothing behind it is carried out.
-                query = f"COMMIT;{query}"
                 self.lingers = False
+                query = f"COMMIT;{query}"
         status: str = await super().execute(query, *arguments, timeout=timeout)
         return status
 

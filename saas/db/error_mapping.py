@@ -10,7 +10,23 @@ import asyncpg
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint
 
 from saas.db.models import Base
-from saas.errors import AlreadyExists, FieldError, Invalid, SaasError, Unavailable
+from saas.errors import (
+    AlreadyExists,
+    FieldError,
+    Invalid,
+    SaasError,
+    StillReferenced,
+    Unavailable,
+)
+
+# What a statement may fail with, short of a fault in this process.
+FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _IN_MESSAGE = re.compile(r'constraint "([^"]+)"')
 _SHARD_SUFFIX = re.compile(r"_\d{6,}$")
@@ -50,6 +66,7 @@ def _is_connection_loss(error: Exception) -> bool:
         | asyncpg.OperatorInterventionError
         | asyncpg.TooManyConnectionsError
         | asyncpg.InvalidCachedStatementError
+        | asyncpg.InternalClientError
         | OSError
         | TimeoutError,
     ):
@@ -67,6 +84,8 @@ def _refused_value(error: Any) -> SaasError | Exception:
         )
     if isinstance(error, asyncpg.ForeignKeyViolationError):
         return unknown_reference(*columns)
+    if isinstance(error, asyncpg.RestrictViolationError):
+        return StillReferenced()
     if isinstance(error, asyncpg.CheckViolationError):
         return Invalid(
             errors=[FieldError(f"/{column}", "invalid", "Not allowed.") for column in columns]
@@ -77,6 +96,8 @@ def _refused_value(error: Any) -> SaasError | Exception:
     if error.sqlstate in _INVALID_VALUE:
         code, message = _INVALID_VALUE[error.sqlstate]
         return Invalid(message, errors=[FieldError("", code, message)])
+    if isinstance(error, asyncpg.DataError):
+        return Invalid("A value cannot be stored or compared.")
     fault: Exception = error
     return fault
 

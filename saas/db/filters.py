@@ -7,12 +7,14 @@ from sqlalchemy import (
     ARRAY,
     Column,
     ColumnElement,
+    Select,
     Table,
     all_,
     and_,
     any_,
     bindparam,
     false,
+    literal_column,
     or_,
     tuple_,
 )
@@ -35,6 +37,42 @@ _OPERATORS: Mapping[str, Callable[[Column[Any], Parameter], ColumnElement[bool]]
     # ^@ is leakproof, so that an index may serve it under row-level security; LIKE is not.
     "startswith": lambda column, value: column.bool_op("^@")(value),
 }
+
+
+def matching(
+    chosen: Select[Any], table: Table, query: ListQuery, search: Sequence[str]
+) -> Select[Any]:
+    """`chosen` narrowed to what the query asks for. The tenant is the caller's business."""
+    if "deleted_at" in table.c and query.deleted != "include":
+        deleted = table.c.deleted_at
+        chosen = chosen.where(
+            deleted.is_(None) if query.deleted == "exclude" else deleted.is_not(None)
+        )
+    for number, condition in enumerate(query.conditions):
+        chosen = chosen.where(condition_sql(table, condition, f"f{number}"))
+    for number in range(len(query.words)):
+        chosen = chosen.where(word_sql(table, search, f"w{number}"))
+    return chosen
+
+
+def paged(
+    chosen: Select[Any], table: Table, query: ListQuery, search: Sequence[str]
+) -> Select[Any]:
+    """One page of `matching` in the query's order, and one row more, which tells of a next page."""
+    chosen = matching(chosen, table, query, search)
+    if query.after is not None:
+        chosen = chosen.where(after_sql(table, query.sort, query.after))
+    for key in query.sort:
+        column = table.c[key.column]
+        order = column.desc() if key.descending else column.asc()
+        # Nulls sort last both ways; ascending order has them last by itself.
+        chosen = chosen.order_by(
+            order.nulls_last() if column.nullable and key.descending else order
+        )
+    if query.offset is not None:
+        chosen = chosen.offset(bindparam("offset", query.offset))
+    # Literal, so that the planner knows how few rows are wanted.
+    return chosen.limit(literal_column(str(query.limit + 1)))
 
 
 def condition_sql(table: Table, condition: Condition, name: str) -> ColumnElement[bool]:

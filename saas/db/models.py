@@ -112,8 +112,8 @@ def reference(
     """A column that refers to a row of the table `parent` in the same tenant, by a composite key
     `(tenant_id, <column>)`: a row of another tenant cannot even be named. `SET NULL` is refused,
     because it would clear the tenant too."""
-    if on_delete not in {"CASCADE", "RESTRICT", "NO ACTION"}:
-        raise ValueError(f"on_delete={on_delete!r}: use CASCADE, RESTRICT or NO ACTION")
+    if on_delete not in {"CASCADE", "RESTRICT"}:
+        raise ValueError(f"on_delete={on_delete!r}: use CASCADE or RESTRICT")
     info = {"references": parent, "on_delete": on_delete}
     return mapped_column(Uuid, nullable=nullable, info=info)
 
@@ -169,6 +169,7 @@ def _tenant_foreign_keys(cls: type[TenantRow]) -> Iterator[ForeignKeyConstraint]
 def _references(cls: type[TenantRow]) -> dict[str, dict[str, str]]:
     return {
         name: attribute.column.info
-        for name, attribute in cls.__dict__.items()
+        for base in cls.__mro__
+        for name, attribute in vars(base).items()
         if isinstance(attribute, MappedColumn) and "references" in attribute.column.info
     }

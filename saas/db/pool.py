@@ -12,9 +12,12 @@ from contextvars import Context
 import asyncpg
 
 from saas.db.connection import TenantConnection, prepare_connection
+from saas.db.error_mapping import FAILURES
 from saas.errors import ConfigurationError, Unavailable
 
 _LINGER_SECONDS = 0.05
+_COMMAND_SECONDS = 60
+_CLOSE_SECONDS = 5
 
 
 class Pool:
@@ -86,7 +89,11 @@ class Pool:
         for waiter in self._waiting:
             _expire(waiter)
         while self._free:
-            await self._free.pop().close()
+            connection = self._free.pop()
+            try:
+                await connection.close(timeout=_CLOSE_SECONDS)
+            except FAILURES:
+                connection.terminate()
 
     async def _connect(self) -> TenantConnection:
         """A new connection, on a place that is counted already."""
@@ -99,6 +106,8 @@ class Pool:
                 max_cached_statement_lifetime=0,
                 server_settings={"application_name": "saas", "jit": "off"},
                 timeout=10,
+                # Above every statement_timeout: only a server that is gone or frozen is this late.
+                command_timeout=_COMMAND_SECONDS,
             )
             await prepare_connection(connection)
         except BaseException:
@@ -158,7 +167,7 @@ class Pool:
     async def _end(self, connection: TenantConnection) -> None:
         try:
             await connection.end_lingering()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FAILURES:
             self.discard(connection)
         else:
             self.release(connection)

@@ -6,7 +6,7 @@ allow-listed, and every refusal names what is allowed.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -24,8 +24,9 @@ MAX_OFFSET = 1_000_000
 _COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte", "in", "nin")
 _TEXT_OPERATORS = ("like", "ilike", "contains", "icontains", "startswith")
 _LIST_OPERATORS = frozenset({"in", "nin"})
+_PATTERN_OPERATORS = frozenset({"like", "ilike"})
 # Documents and bytes have no order and no spelling in a query string.
-_COMPARABLE = frozenset({str, int, bool, float, UUID, datetime, date})
+_COMPARABLE = frozenset({str, int, bool, UUID, datetime, date})
 
 
 class Condition(NamedTuple):
@@ -103,11 +104,11 @@ class QueryGrammar:
         return python_type | None if found.nullable else python_type
 
     def _condition(self, name: str, text: str) -> Condition:
-        field, _, operator = name.partition("__")
+        field, mark, operator = name.partition("__")
         column = self.columns.get(field)
         if column is None:
             raise bad_parameter(name, f"Unknown field. Allowed: {', '.join(self.columns)}.")
-        operator = operator or "eq"
+        operator = operator if mark else "eq"
         allowed = operators_of(column)
         if operator not in allowed:
             raise bad_parameter(name, f"Unknown operator. Allowed: {', '.join(allowed)}.")
@@ -118,6 +119,8 @@ class QueryGrammar:
             if len(texts) > MAX_LIST_VALUES:
                 raise bad_parameter(name, f"At most {MAX_LIST_VALUES} values are allowed.")
             return Condition(field, operator, tuple(_typed(name, column, t) for t in texts))
+        if operator in _PATTERN_OPERATORS and (len(text) - len(text.rstrip("\\"))) % 2:
+            raise bad_parameter(name, "A backslash escapes a character; double the last one.")
         return Condition(field, operator, _typed(name, column, text))
 
     def _sort_keys(self, text: str) -> tuple[SortKey, ...]:
@@ -177,8 +180,10 @@ def _typed(name: str, column: Column[Any], text: str) -> Any:
         bits = _BITS.get(type(column.type), 63)
         return _integer(name, text, -(2**bits), 2**bits - 1)
     try:
-        return msgspec.convert(text, _STRICT.get(python_type, python_type), strict=False)
-    except msgspec.ValidationError:
+        value = msgspec.convert(text, _STRICT.get(python_type, python_type))
+        # The ends of the calendar are out of range in UTC, which is what is compared.
+        return value.astimezone(UTC) if isinstance(value, datetime) else value
+    except (msgspec.ValidationError, OverflowError):
         raise bad_parameter(name, _EXPECTED.get(python_type, "It has the wrong type.")) from None
 
 

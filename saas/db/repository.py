@@ -154,10 +154,15 @@ class TenantRepository(Generic[Model, Read]):
             await self._unchanged(id, version)
             raise NotFound
 
-    async def restore(self, id: UUID) -> Read:
+    async def restore(self, id: UUID, *, version: int | None = None) -> Read:
         """Bring a soft-deleted row back. Raises NotDeleted for a live one, AlreadyExists when its
-        natural key is taken by now, ParentGone when a row that it refers to is deleted."""
+        natural key is taken by now, ParentGone when a row that it refers to is deleted, and
+        VersionConflict when `version` is not the present one."""
         present = await self.get(id, include_deleted=True)
+        if version is not None and _version(present) != version:
+            raise VersionConflict(_version(present))
+        if _is_live(present):
+            raise NotDeleted
         try:
             await self._check_references(
                 {name: getattr(present, name) for name in self._references}
@@ -165,12 +170,15 @@ class TenantRepository(Generic[Model, Read]):
         except Invalid:
             raise ParentGone from None
         row = await self._one(
-            ("restore",),
-            lambda: statements.restore_row(self.table, self._columns),
-            self._edit(id, None),
+            ("restore", version is None),
+            lambda: statements.restore_row(
+                self.table, self._columns, versioned=version is not None
+            ),
+            self._edit(id, version),
         )
         if row is None:
-            raise NotDeleted
+            # Another request was first; what it left decides.
+            return await self.restore(id, version=version)
         return row
 
     async def purge(self, id: UUID, *, version: int | None = None) -> None:
@@ -238,6 +246,10 @@ async def require_live(parent: str, id: UUID, column: str) -> None:
 def _version(row: msgspec.Struct) -> int:
     version: int = row.version  # type: ignore[attr-defined]  # every TenantModel's read has it
     return version
+
+
+def _is_live(row: msgspec.Struct) -> bool:
+    return row.deleted_at is None  # type: ignore[attr-defined]  # every TenantModel's read has it
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:

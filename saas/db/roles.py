@@ -35,8 +35,11 @@ _ROLE_SETTINGS = (
     # With row_security off, a backfill that RLS would silently reduce to 0 rows is an error.
     (MIGRATOR, "row_security", "off"),
     (APP, "jit", "off"),
+    # Whoever waits for a row holds a connection that others need.
+    (APP, "lock_timeout", "5s"),
     (APP, "idle_in_transaction_session_timeout", "60s"),
     (PLATFORM, "jit", "off"),
+    (PLATFORM, "lock_timeout", "5s"),
     (PLATFORM, "idle_in_transaction_session_timeout", "60s"),
 )
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Executable,
-    Select,
     Table,
     Update,
     Uuid,
@@ -22,14 +21,13 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal_column,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
-from saas.db.filters import after_sql, condition_sql, word_sql
+from saas.db.filters import matching, paged
 from saas.db.query import ListQuery
 
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
@@ -60,11 +58,13 @@ class ShapeCache:
         self._most = most
 
     def get(self, shape: Hashable, build: Callable[[], Executable]) -> Statement:
-        found = self._statements.get(shape)
+        found = self._statements.pop(shape, None)
         if found is None:
             if len(self._statements) >= self._most:
+                # The one unused longest, so that novel shapes do not push out the everyday ones.
                 del self._statements[next(iter(self._statements))]
-            found = self._statements[shape] = Statement(build())
+            found = Statement(build())
+        self._statements[shape] = found
         return found
 
 
@@ -80,32 +80,23 @@ def select_one(table: Table, columns: Sequence[str], *, include_deleted: bool) -
 
 
 def select_live_ids(table: Table) -> Executable:
-    """Those of the given ids that are live rows of the tenant."""
+    """Those of the given ids that are live rows of the tenant, and stay so until the end of the
+    transaction. FOR SHARE: a key lock would let a soft delete pass."""
     ids = bindparam("ids", type_=ARRAY(Uuid()))
-    return select(table.c.id).where(tenant_predicate(table), table.c.id == any_(ids), *_live(table))
+    found = select(table.c.id).where(tenant_predicate(table), table.c.id == any_(ids))
+    return found.where(*_live(table)).with_for_update(read=True)
 
 
 def select_page(
     table: Table, columns: Sequence[str], query: ListQuery, search: Sequence[str]
 ) -> Executable:
-    chosen = _matching(select(*(table.c[name] for name in columns)), table, query, search)
-    if query.after is not None:
-        chosen = chosen.where(after_sql(table, query.sort, query.after))
-    for key in query.sort:
-        column = table.c[key.column]
-        order = column.desc() if key.descending else column.asc()
-        # Nulls sort last both ways; ascending order has them last by itself.
-        chosen = chosen.order_by(
-            order.nulls_last() if column.nullable and key.descending else order
-        )
-    if query.offset is not None:
-        chosen = chosen.offset(bindparam("offset", query.offset))
-    # Literal, so that the planner knows how few rows are wanted; one row more tells of a next page.
-    return chosen.limit(literal_column(str(query.limit + 1)))
+    chosen = select(*(table.c[name] for name in columns)).where(tenant_predicate(table))
+    return paged(chosen, table, query, search)
 
 
 def count_matching(table: Table, query: ListQuery, search: Sequence[str]) -> Executable:
-    return _matching(select(func.count().label("total")).select_from(table), table, query, search)
+    counted = select(func.count().label("total")).select_from(table)
+    return matching(counted.where(tenant_predicate(table)), table, query, search)
 
 
 def insert_row(table: Table, columns: Iterable[str], returning: Sequence[str]) -> Executable:
@@ -135,9 +126,9 @@ def soft_delete_row(table: Table, returning: Sequence[str], *, versioned: bool) 
     )
 
 
-def restore_row(table: Table, returning: Sequence[str]) -> Executable:
+def restore_row(table: Table, returning: Sequence[str], *, versioned: bool) -> Executable:
     return (
-        _edited(table, versioned=False, returning=returning)
+        _edited(table, versioned=versioned, returning=returning)
         .where(table.c.deleted_at.is_not(None))
         .values(deleted_at=None, deleted_by=None)
     )
@@ -159,22 +150,6 @@ def _edited(table: Table, *, versioned: bool, returning: Sequence[str]) -> Updat
     return edited.values(
         version=table.c.version + 1, updated_at=func.now(), updated_by=bindparam("actor")
     ).returning(*(table.c[name] for name in returning))
-
-
-def _matching(
-    chosen: Select[Any], table: Table, query: ListQuery, search: Sequence[str]
-) -> Select[Any]:
-    chosen = chosen.where(tenant_predicate(table))
-    if "deleted_at" in table.c and query.deleted != "include":
-        deleted = table.c.deleted_at
-        chosen = chosen.where(
-            deleted.is_(None) if query.deleted == "exclude" else deleted.is_not(None)
-        )
-    for number, condition in enumerate(query.conditions):
-        chosen = chosen.where(condition_sql(table, condition, f"f{number}"))
-    for number in range(len(query.words)):
-        chosen = chosen.where(word_sql(table, search, f"w{number}"))
-    return chosen
 
 
 def _live(table: Table) -> tuple[ColumnElement[bool], ...]:

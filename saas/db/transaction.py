@@ -1,65 +1,68 @@
 """One transaction per request, begun at its first statement and ended by the framework's edge."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from typing import Any
 
-import asyncpg
-
 from saas import context
 from saas.db.connection import TenantConnection
 from saas.db.database import Database
-from saas.db.error_mapping import refusal_for
+from saas.db.error_mapping import FAILURES, refusal_for
 from saas.db.pool import Pool
 from saas.errors import Unavailable, Unbound
 
-_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# A cancelled statement is waited for; a server that does not answer must not hold its caller.
+_ROLLBACK_SECONDS = 5
 
 
 class Transaction:
     """A unit of work on one connection, current inside its `async with` block.
 
     It takes a connection and begins at the first statement, bound to the principal of that moment,
-    and refuses to go on under another one. Whoever runs the block commits; what is not committed
-    at its end is rolled back.
+    and refuses to go on under another one. Statements run one at a time. Whoever runs the block
+    commits; what is not committed at its end is rolled back.
     """
 
-    __slots__ = ("_connection", "_pool", "_read_only", "_token")
+    __slots__ = ("_connection", "_is_over", "_pool", "_read_only", "_token", "_turn")
 
     def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
         self._pool = pool
         self._read_only = read_only
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
+        self._turn = asyncio.Lock()
+        self._is_over = False
 
     async def __aenter__(self) -> "Transaction":
         self._token = _current.set(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_over = True
         if self._token is not None:
             _current.reset(self._token)
         if self._connection is not None:
             await self._rollback(self._connection)
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
-        """Run one statement and return its rows. Raises a SaasError for what the database
-        refuses."""
-        connection = self._connection
-        try:
-            if connection is None:
-                connection = await self._begin()
-            elif connection.bound_to is not context.principal_or_none():
-                # One tenant per transaction: another principal, entered since, must not act here.
-                raise Unbound("the transaction is bound to another principal than the context")
-            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-        except _FAILURES as error:
-            raise refusal_for(error) from error
-        return rows
+        """Run one statement and return its rows. Raises a SaasError for what the database refuses,
+        Unbound after the end or under another principal."""
+        async with self._turn:
+            try:
+                connection = self._connection or await self._begin()
+                if connection.bound_to is not context.principal_or_none():
+                    # One tenant per transaction: a principal entered since must not act here.
+                    raise Unbound("the transaction is bound to another principal than the context")
+                rows: Sequence[Any] = await connection.fetch(sql, *arguments)
+            except FAILURES as error:
+                raise refusal_for(error) from error
+            return rows
 
     async def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""
+        self._is_over = True
         connection = self._connection
         if connection is None:
             return
@@ -74,25 +77,34 @@ class Transaction:
     async def _commit(self, connection: TenantConnection) -> None:
         try:
             status = await connection.execute("COMMIT")
-        except _FAILURES as error:
+        except FAILURES as error:
             raise refusal_for(error) from error
         if status != "COMMIT":
             # A caught error had already aborted it: PostgreSQL answers COMMIT with ROLLBACK.
             raise Unavailable("The transaction had failed and was rolled back.")
 
     async def _begin(self) -> TenantConnection:
+        if self._is_over:
+            # What came now would be rolled back unseen.
+            raise Unbound("the transaction has ended: open one with transaction(...)")
         connection = await self._pool.acquire()
+        try:
+            await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
+        except BaseException:
+            # Cancelled on the way, it may have begun all the same, for this tenant and unknown to
+            # asyncpg: the next one on this connection would work inside it.
+            self._pool.discard(connection)
+            raise
         self._connection = connection
-        await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
         return connection
 
     async def _rollback(self, connection: TenantConnection) -> None:
         self._connection = None
         try:
-            if connection.is_in_transaction():
+            async with asyncio.timeout(_ROLLBACK_SECONDS):
                 await connection.execute("ROLLBACK")
-        except _FAILURES:
-            # Lost: the server rolls back by itself, and the caller's own error goes on.
+        except FAILURES:
+            # Lost or stuck: the server rolls back by itself, and the caller's own error goes on.
             self._pool.discard(connection)
         except BaseException:
             self._pool.discard(connection)
@@ -122,7 +134,10 @@ async def commit_current() -> None:
 @asynccontextmanager
 async def transaction(database: Database, *, read_only: bool = False) -> AsyncIterator[Transaction]:
     """For scripts, jobs and services: commits at the end of the block, rolls back on any error.
-    Several repositories used inside share it: all or nothing."""
+    Several repositories used inside share it: all or nothing. It cannot be nested, for an inner one
+    would commit by itself; inside a request the request's own transaction is current."""
+    if _current.get() is not None:
+        raise RuntimeError("a transaction is open already: use it, or end it first")
     async with Transaction(database.app, read_only=read_only) as work:
         yield work
         await work.commit()

@@ -9,7 +9,7 @@ from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction
 from saas.features.projects import projects
 from saas.features.tasks import tasks
-from saas.tenancy.directory import tenants_after
+from saas.tenancy.directory import tenants
 from saas.tenancy.onboarding import Onboard, Owner, onboard
 
 _TENANTS = {
@@ -32,7 +32,7 @@ async def seed_once(database: Database, kept_in: Path) -> list[DemoTenant]:
     if kept is not None:
         return kept
     async with platform_transaction(database):
-        if await tenants_after("", 1):
+        if (await tenants()).items:
             return []
     made = [await _seed(database, slug) for slug in _TENANTS]
     _write(kept_in, made)
@@ -57,5 +57,8 @@ def _read(path: Path) -> list[DemoTenant] | None:
 
 
 def _write(path: Path, tenants: list[DemoTenant]) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(msgspec.json.encode(tenants))
+    # Moved into place, so that a kill leaves no half file, which no start could read.
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(msgspec.json.encode(tenants))
+    fresh.replace(path)

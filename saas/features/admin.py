@@ -10,12 +10,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
-from saas.db.query import bad_parameter
-from saas.tenancy.directory import TenantRead, tenant_by_id, tenants_after
+from saas.tenancy.directory import TenantRead, grammar, tenant_by_id, tenants
 from saas.tenancy.onboarding import Onboard, onboard
 from saas.web.answer import json_answer
-from saas.web.described import described, query_parameter
-from saas.web.pages import ListBody, query_pairs
+from saas.web.cursors import Cursors
+from saas.web.described import described, list_parameters
+from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.row_request import row_id
 
 
@@ -76,36 +76,22 @@ async def get_tenant(id: FromPath[str]) -> ASGIApp:
     return json_answer(await tenant_by_id(row_id(id)))
 
 
-@get(
-    "/v1/admin/tenants",
-    **described(
-        "admin.list",
-        "List tenants by slug",
-        plane="platform",
-        success=200,
-        body=ListBody[TenantRead],
-        refusals=(400,),
-        parameters=(
-            query_parameter(
-                "limit", {"type": "integer", "minimum": 1, "maximum": 100}, "Rows on a page."
-            ),
-            query_parameter("cursor", {"type": "string"}, "next_cursor of the page before."),
+def admin_handlers(cursors: Cursors) -> list[HTTPRouteHandler]:
+    @get(
+        "/v1/admin/tenants",
+        **described(
+            "admin.list",
+            "List tenants",
+            plane="platform",
+            success=200,
+            body=ListBody[TenantRead],
+            refusals=(400,),
+            parameters=list_parameters(grammar),
         ),
-    ),
-)
-async def list_tenants(request: Request[Any, Any, Any]) -> ASGIApp:
-    after, limit = "", 20
-    for name, text in query_pairs(request):
-        if name == "cursor":
-            after = text
-        elif name == "limit" and text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
-            limit = int(text)
-        else:
-            raise bad_parameter(name, "Allowed: cursor, and limit from 1 to 100.")
-    rows = await tenants_after(after, limit + 1)
-    more = rows[limit - 1].slug if len(rows) > limit else None
-    return json_answer(ListBody(rows[:limit], limit, more))
+    )
+    async def list_tenants(request: Request[Any, Any, Any]) -> ASGIApp:
+        query = parse_page(request, "admin/tenants", grammar, cursors)
+        page = await tenants(query)
+        return list_answer(request, "admin/tenants", query, page, cursors)
 
-
-def admin_handlers() -> list[HTTPRouteHandler]:
     return [onboard_tenant, get_tenant, list_tenants]

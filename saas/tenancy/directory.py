@@ -6,11 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from saas import context
+from saas.db.filters import matching, paged, parameters, shape_of
 from saas.db.models import table_of
-from saas.db.statements import Statement, tenant_predicate
+from saas.db.query import MAX_LIMIT, ListQuery, QueryGrammar
+from saas.db.repository import Page
+from saas.db.statements import ShapeCache, Statement, tenant_predicate
 from saas.db.transaction import current_transaction
 from saas.errors import NotFound
 from saas.tenancy.models import Member, Tenant
@@ -45,11 +48,11 @@ _FIRST_OWNER = Statement(
 )
 _BY_ID = Statement(_SELECT.where(_tenants.c.id == bindparam("id")))
 _BY_SLUG = Statement(_SELECT.where(_tenants.c.slug == bindparam("slug")))
-_PAGE = Statement(
-    _SELECT.where(_tenants.c.slug > bindparam("after"))
-    .order_by(_tenants.c.slug)
-    .limit(bindparam("limit"))
-)
+_SEARCH = ("slug", "name")
+_pages = ShapeCache()
+
+grammar = QueryGrammar(_tenants, search=_SEARCH)
+"""What a list of tenants takes: the same language as a resource's list."""
 
 
 async def tenant_by_id(tenant_id: UUID) -> TenantRead:
@@ -62,9 +65,43 @@ async def tenant_by_slug(slug: str) -> TenantRead:
     return _only(await _run(_BY_SLUG, {"slug": slug}))
 
 
-async def tenants_after(slug: str, limit: int) -> list[TenantRead]:
-    """Up to `limit` tenants in the order of their slugs, behind `slug`."""
-    return await _run(_PAGE, {"after": slug, "limit": limit})
+async def tenants(query: ListQuery | None = None) -> Page[TenantRead]:
+    """One page of the tenants."""
+    query = query or ListQuery()
+    statement = _pages.get(
+        ("page", shape_of(query)), lambda: paged(_SELECT, _tenants, query, _SEARCH)
+    )
+    rows = await _run(statement, parameters(query))
+    page = rows[: query.limit]
+    more = len(rows) > query.limit
+    last = tuple(getattr(page[-1], key.column) for key in query.sort) if more else None
+    total = None
+    if query.include_total or query.offset is not None:
+        total = await _count(msgspec.structs.replace(query, after=None, offset=None))
+    return Page(items=page, next_after=last, total=total)
+
+
+async def all_tenants() -> list[TenantRead]:
+    """Every tenant, newest first, page by page."""
+    query = ListQuery(limit=MAX_LIMIT)
+    found: list[TenantRead] = []
+    while True:
+        page = await tenants(query)
+        found += page.items
+        if page.next_after is None:
+            return found
+        query = msgspec.structs.replace(query, after=page.next_after)
+
+
+async def _count(query: ListQuery) -> int:
+    counted = select(func.count().label("total")).select_from(_tenants)
+    statement = _pages.get(
+        ("count", shape_of(query)), lambda: matching(counted, _tenants, query, _SEARCH)
+    )
+    arguments = statement.arguments(parameters(query))
+    rows = await current_transaction().fetch(statement.sql, arguments)
+    total: int = rows[0]["total"]
+    return total
 
 
 async def first_owner() -> UUID:

@@ -17,9 +17,15 @@ from saas.errors import AlreadyExists, FieldError, Invalid
 from saas.tenancy.directory import TenantRead, tenant_by_id
 from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Tenant
 
-Slug = Annotated[str, msgspec.Meta(pattern=SLUG_PATTERN)]
+# Python's $ also matches before a last newline; the look-ahead refuses that, and means nothing to
+# the other readers of the pattern.
+Slug = Annotated[str, msgspec.Meta(pattern=rf"{SLUG_PATTERN}(?!\n)")]
+PlanSlug = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
-Email = Annotated[str, msgspec.Meta(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$")]
+Email = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$(?!\n)"),
+]
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +38,7 @@ class Onboard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     slug: Slug
     name: Name
-    plan: str = "free"
+    plan: PlanSlug = "free"
     owner: Owner
 
 

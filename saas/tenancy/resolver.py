@@ -148,7 +148,6 @@ class Resolver:
             tenant_id=tenant_id,
             actor=actor,
             permissions=permissions,
-            role=row["role"],
             statement_timeout_ms=timeout,
         )
         return Entry(principal, str(tenant_id), row["slug"])

@@ -5,6 +5,7 @@ import re
 from saas.errors import BadRequest
 
 _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_VERSION = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _LIST = re.compile(rf"{_ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{_ENTITY_TAG.pattern})*")
 
 
@@ -42,4 +43,5 @@ def _tags(header: str, text: str) -> list[tuple[str, str]]:
 
 
 def _is_version(tag: str) -> bool:
-    return tag.isascii() and tag.isdigit() and len(tag) <= 10
+    # As etag() writes it: strong comparison is by character, and the column is an int4.
+    return _VERSION.fullmatch(tag) is not None and int(tag) < 2**31

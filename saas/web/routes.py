@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, NamedTuple
 
-import msgspec
 from litestar import delete, get, patch, post
 from litestar.connection import Request
 from litestar.enums import RequestEncodingType
@@ -120,7 +119,11 @@ def _update(resource: Routed) -> HTTPRouteHandler:
 
     async def update_row(request: AnyRequest, id: FromPath[str], data: Any) -> ASGIApp:
         wanted = await wanted_version(
-            request, repository, id, data.version, is_demanded=resource.requires_match
+            request,
+            repository,
+            id,
+            in_body=data.version,
+            is_demanded=resource.requires_match,
         )
         with wanted.refusals():
             row = await repository.update(row_id(id), values_of(data), version=wanted.version)
@@ -145,12 +148,18 @@ def _delete(resource: Routed) -> HTTPRouteHandler:
     name, repository = resource.name, resource.repository
 
     async def delete_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
+        hard = is_hard(request)
+        if hard:
+            require_permission(f"{name}:purge")
         wanted = await wanted_version(
-            request, repository, id, msgspec.UNSET, is_demanded=resource.requires_match
+            request,
+            repository,
+            id,
+            is_demanded=resource.requires_match,
+            include_deleted=hard,
         )
         with wanted.refusals():
-            if is_hard(request):
-                require_permission(f"{name}:purge")
+            if hard:
                 await repository.purge(row_id(id), version=wanted.version)
             else:
                 await repository.delete(row_id(id), version=wanted.version)
@@ -175,8 +184,16 @@ def _delete(resource: Routed) -> HTTPRouteHandler:
 def _restore(resource: Routed) -> HTTPRouteHandler:
     name, repository = resource.name, resource.repository
 
-    async def restore_row(id: FromPath[str]) -> ASGIApp:
-        row = await repository.restore(row_id(id))
+    async def restore_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
+        wanted = await wanted_version(
+            request,
+            repository,
+            id,
+            is_demanded=resource.requires_match,
+            include_deleted=True,
+        )
+        with wanted.refusals():
+            row = await repository.restore(row_id(id), version=wanted.version)
         return json_answer(row, headers=[etag_header(row.version)])
 
     return post(
@@ -188,7 +205,8 @@ def _restore(resource: Routed) -> HTTPRouteHandler:
             permission=f"{name}:write",
             success=200,
             body=resource.read,
-            refusals=(404, 409),
+            refusals=(400, 404, 409, 412, *_demanded(resource)),
+            parameters=(IF_MATCH,),
         ),
     )(restore_row)
 
@@ -199,11 +217,11 @@ def _history(resource: Routed) -> HTTPRouteHandler:
     async def list_history(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
         row = row_id(id)
         await repository.get(row, include_deleted=True)
-        query = parse_page(request, f"{name}/{row}/history", audit_entries.grammar, cursors)
         of_row = (Condition("entity", "eq", name), Condition("entity_id", "eq", row))
-        query = msgspec.structs.replace(query, conditions=(*query.conditions, *of_row))
+        place = f"{name}/{row}/history"
+        query = parse_page(request, place, audit_entries.grammar, cursors, within=of_row)
         page = await audit_entries.list(query)
-        return list_answer(request, f"{name}/{row}/history", query, page, cursors)
+        return list_answer(request, place, query, page, cursors)
 
     return get(
         "/{id:str}/history",

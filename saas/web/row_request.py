@@ -69,9 +69,10 @@ async def wanted_version(
     request: AnyRequest,
     repository: TenantRepository[Any, Any],
     id: str,
-    in_body: int | msgspec.UnsetType,
     *,
     is_demanded: bool,
+    in_body: int | msgspec.UnsetType = msgspec.UNSET,
+    include_deleted: bool = False,
 ) -> Wanted:
     if_match = header(request, b"if-match")
     if if_match is None and is_demanded:
@@ -82,17 +83,18 @@ async def wanted_version(
     if len(wanted) == 1 and in_body is msgspec.UNSET:
         return Wanted(next(iter(wanted)), in_header=True)
     # Several demands at once: each has to hold for the present version.
-    present: int = (await repository.get(row_id(id))).version
+    present: int = (await repository.get(row_id(id), include_deleted=include_deleted)).version
     if present not in wanted:
         return Wanted(_NO_VERSION, in_header=True)
     return Wanted(present if in_body is msgspec.UNSET else in_body)
 
 
 def is_hard(request: AnyRequest) -> bool:
-    values = dict(query_pairs(request))
-    hard = values.pop("hard", "false")
-    if values:
-        raise bad_parameter(next(iter(values)), "Allowed: hard.")
+    hard = "false"
+    for number, (name, text) in enumerate(query_pairs(request)):
+        if name != "hard" or number:
+            raise bad_parameter(name, "Allowed: hard, once.")
+        hard = text
     if hard not in {"true", "false"}:
         raise bad_parameter("hard", "Give true or false.")
     return hard == "true"

@@ -1,0 +1,95 @@
+"""A transaction after its end, under two tasks, cancelled while it begins."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from saas.context import Principal, RequestOrigin, acting_as
+from saas.db.connection import PlatformConnection
+from saas.db.database import Database
+from saas.db.pool import Pool
+from saas.db.transaction import Transaction, platform_transaction, transaction
+from saas.errors import Unbound
+from saas.settings import Settings
+
+BOUND = (
+    "SELECT current_setting('app.tenant_id', true), current_setting('app.actor', true), "
+    "current_setting('app.request_id', true), current_setting('transaction_read_only')"
+)
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    urls = str(settings.database_url), str(settings.platform_database_url)
+    async with Database(*urls, size=2) as database:
+        yield database
+
+
+def acting(name: str = "test") -> Principal:
+    return Principal(tenant_id=uuid4(), actor=f"system:{name}")
+
+
+async def test_statement_after_the_end_raises_instead_of_being_lost(database: Database) -> None:
+    with acting_as(acting()):
+        async with Transaction(database.app) as work:
+            await work.fetch("SELECT 1")
+            await work.commit()
+
+            with pytest.raises(Unbound, match="ended"):
+                await work.fetch("SELECT 1")
+
+
+async def test_statements_of_two_tasks_take_turns_on_one_connection(database: Database) -> None:
+    backend = "SELECT pg_backend_pid() FROM pg_sleep(0.01)"
+    with acting_as(acting()):
+        async with transaction(database) as work:
+            rows = await asyncio.gather(*(work.fetch(backend) for _ in range(5)))
+
+    assert len({row[0][0] for row in rows}) == 1
+
+
+async def test_nested_transaction_is_refused(database: Database) -> None:
+    with acting_as(acting()):
+        async with transaction(database):
+            with pytest.raises(RuntimeError, match="open already"):
+                async with transaction(database):
+                    pass
+
+
+async def test_cancelled_begin_leaves_nothing_to_the_next(settings: Settings) -> None:
+    pool = Pool(
+        str(settings.platform_database_url),
+        PlatformConnection,
+        size=1,
+        acquire_timeout_seconds=2,
+    )
+    await pool.open()
+
+    async def first() -> None:
+        with acting_as(acting("first"), RequestOrigin("request-of-first", "127.0.0.1")):
+            async with Transaction(pool, read_only=True) as work:
+                await work.fetch("SELECT 1")
+
+    for steps in range(40):
+        task = asyncio.create_task(first())
+        for _ in range(steps % 8):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        async with Transaction(pool) as work:
+            seen = (await work.fetch(BOUND))[0]
+            await work.commit()
+        assert [value or "" for value in seen] == ["", "", "", "off"]
+    await pool.close()
+
+
+async def test_platform_transaction_is_bound_only_inside_acting_as(database: Database) -> None:
+    someone = acting()
+    with acting_as(someone):
+        async with platform_transaction(database) as work:
+            assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)
+    async with platform_transaction(database) as work:
+        assert not (await work.fetch(BOUND))[0][0]

@@ -27,7 +27,7 @@ from saas.tenancy.resolver import Resolver
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
-from saas.web.logs import configure_logging
+from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
 from saas.web.problems import exception_handlers
 from saas.web.resource import AnyResource
@@ -133,6 +133,8 @@ def _serving(settings: Settings, database: Database) -> Any:
             raise ConfigurationError("; ".join(findings.errors))
         async with database:
             yield
+        # The servers end a worker without running its exit handlers.
+        output.flush()
 
     return serving
 

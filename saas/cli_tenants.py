@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from saas.auth.signing_key import signing_key_from
@@ -89,7 +90,7 @@ def list_tenants(as_json: bool) -> None:
     table = Table("slug", Column("id", no_wrap=True), "name", "plan", "status", "created")
     for row in tenants:
         created = f"{row.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(row.slug, str(row.id), row.name, row.plan, row.status, created)
+        table.add_row(row.slug, str(row.id), escape(row.name), row.plan, row.status, created)
     out.print(table)
 
 
@@ -106,6 +107,8 @@ def token(slug: str | None, subject: str | None, ttl_seconds: int) -> None:
     async def work(database: Database, settings: Settings) -> str:
         tenant_id = await _tenant_id(database, slug) if slug else None
         default = str(await _first_owner(database, tenant_id)) if tenant_id else "cli"
+        if tenant_id and subject:
+            _check_subject(subject)
         issuer = TokenIssuer(
             signing_key_from(settings),
             issuer=settings.jwt_issuer,
@@ -115,6 +118,13 @@ def token(slug: str | None, subject: str | None, ttl_seconds: int) -> None:
         return issuer.issue(subject or default, tenant_id=tenant_id, ttl_seconds=ttl_seconds)
 
     click.echo(_with_database(work))
+
+
+def _check_subject(subject: str) -> None:
+    try:
+        UUID(subject.removeprefix("key:"))
+    except ValueError:
+        raise ConfigurationError("--subject of a tenant: a member's id or key:<id>") from None
 
 
 async def _tenant_id(database: Database, slug: str) -> UUID:

@@ -34,5 +34,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.app.close()
-        await self.platform.close()
+        try:
+            await self.app.close()
+        finally:
+            await self.platform.close()

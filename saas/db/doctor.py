@@ -1,7 +1,7 @@
 """Is this installation as isolated as it claims? Asked before the app serves, and by
 `saas doctor`. The questions to the catalogues are in `doctor_checks.py`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from saas.db.audit_functions import AUDIT_FUNCTIONS
 from saas.db.catalog import Catalogue, read_catalogue, required_function
 from saas.db.doctor_checks import DATABASE_CHECKS, ROLE_CHECKS, Check
 from saas.db.drift import security_changes
-from saas.db.migrate import current_revision, head_revision
+from saas.db.migrate import current_revision, head_revision, known_revisions
 from saas.db.models import Base, tenant_tables
 from saas.db.rls import required_security
 from saas.db.roles import (
@@ -52,12 +52,14 @@ def check_installation(app_url: str, platform_url: str, *, environment: str = "d
 
 
 def is_serving(app_url: str) -> bool:
-    """Whether the database answers and is at the revision that this code needs."""
+    """Whether the database answers and is at the revision that this code needs, or ahead of it:
+    it is migrated before the new version serves."""
     try:
         with _connect(app_url) as connection:
-            return current_revision(connection) == head_revision()
+            current = current_revision(connection)
     except psycopg.Error:
         return False
+    return current == head_revision() or _is_ahead(current)
 
 
 def inspect_role(connection: psycopg.Connection[Any], role: str) -> Findings:
@@ -70,11 +72,13 @@ def inspect_database(connection: psycopg.Connection[Any], *, environment: str = 
     version = inspect_version(connection.info.server_version, environment=environment)
     if version.errors:
         return version
-    errors = (*_revision_faults(connection), *_drift(read_catalogue(connection)))
+    revision, is_ahead = _inspect_revision(connection)
+    drift = _drift(read_catalogue(connection), is_ahead=is_ahead)
     declared = [table.name for table in _guarded_tables()]
     tenants = [table.name for table in tenant_tables()]
     names = {"declared": declared, "tenant_tables": tenants}
-    return version + Findings(errors=errors) + _ask(connection, DATABASE_CHECKS, names)
+    asked = _ask(connection, DATABASE_CHECKS, names, is_ahead=is_ahead)
+    return version + revision + drift + asked
 
 
 def inspect_version(version: int, *, environment: str) -> Findings:
@@ -88,34 +92,49 @@ def inspect_version(version: int, *, environment: str) -> Findings:
     return Findings(errors=(sentence,)) if environment == "prod" else Findings((), (sentence,))
 
 
-def _revision_faults(connection: psycopg.Connection[Any]) -> Iterator[str]:
+def _inspect_revision(connection: psycopg.Connection[Any]) -> tuple[Findings, bool]:
+    """And whether the database is ahead of this version."""
     needed = head_revision()
     try:
         # A transaction of its own (or a savepoint), so that a refusal leaves the others usable.
         with connection.transaction():
             current = current_revision(connection)
     except psycopg.errors.InsufficientPrivilege:
-        yield "The app may not read alembic_version: run `saas migrate`, which grants it."
-        return
-    if current != needed:
-        yield (
-            f"The database is at revision {current or 'none'}, this version needs {needed}: "
-            "run `saas migrate`."
-        )
+        sentence = "The app may not read alembic_version: run `saas migrate`, which grants it."
+        return Findings(errors=(sentence,)), False
+    if current == needed:
+        return Findings(), False
+    place = f"The database is at revision {current or 'none'}"
+    if _is_ahead(current):
+        return Findings((), (f"{place}, which is newer than this version ({needed}).",)), True
+    return Findings((f"{place}, this version needs {needed}: run `saas migrate`.",)), False
 
 
-def _drift(catalogue: Catalogue) -> Iterator[str]:
+def _is_ahead(revision: str | None) -> bool:
+    return revision is not None and revision not in known_revisions()
+
+
+def _drift(catalogue: Catalogue, *, is_ahead: bool) -> Findings:
+    errors: list[str] = []
+    warnings: list[str] = []
     for table in _guarded_tables():
         actual, required = catalogue.tables.get(table.name), required_security(table)
         if actual is None or required is None:
-            yield f"Table {table.name} is missing."
+            errors.append(f"Table {table.name} is missing.")
             continue
         changes = security_changes(actual, required)
         for change in changes.removals + changes.additions:
-            yield f"Table {table.name} is not guarded as its model says; needed: {change.do}."
+            # A newer version may have added columns, and so grants; its policies are the same.
+            is_grant = change.do.startswith(("GRANT", "REVOKE"))
+            (warnings if is_ahead and is_grant else errors).append(
+                f"Table {table.name} is not guarded as its model says; needed: {change.do}."
+            )
     for function in AUDIT_FUNCTIONS:
         if catalogue.functions.get(function.name) != required_function(function):
-            yield f"Function {function.name}() is missing or not that of this version."
+            (warnings if is_ahead else errors).append(
+                f"Function {function.name}() is missing or not that of this version."
+            )
+    return Findings(tuple(errors), tuple(warnings))
 
 
 def _guarded_tables() -> list[Any]:
@@ -123,7 +142,11 @@ def _guarded_tables() -> list[Any]:
 
 
 def _ask(
-    connection: psycopg.Connection[Any], checks: Iterable[Check], names: dict[str, Any]
+    connection: psycopg.Connection[Any],
+    checks: Iterable[Check],
+    names: dict[str, Any],
+    *,
+    is_ahead: bool = False,
 ) -> Findings:
     parameters = {
         "app": APP,
@@ -138,7 +161,8 @@ def _ask(
         connection.execute("SET LOCAL search_path = pg_catalog, public")
         for check in checks:
             sentences = tuple(str(row[0]) for row in connection.execute(check.sql, parameters))
-            findings += Findings((), sentences) if check.is_warning else Findings(sentences)
+            is_warning = check.is_warning or (is_ahead and check.about_models)
+            findings += Findings((), sentences) if is_warning else Findings(sentences)
     return findings
 
 

@@ -12,6 +12,8 @@ class Check(NamedTuple):
 
     sql: str
     is_warning: bool = False
+    about_models: bool = False
+    """Whether a newer version's additions look like a fault to this check."""
 
 
 def _ours(catalogue: str, alias: str, namespace: str) -> str:
@@ -85,21 +87,27 @@ ROLE_CHECKS = (
 )
 
 DATABASE_CHECKS = (
-    Check(f"""
+    Check(
+        f"""
     SELECT format('Table %%s has a tenant_id, but no model declares it, so nothing guards it.',
                   c.oid::regclass)
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
     WHERE NOT attisdropped AND relkind IN ('r', 'p', 'f') AND NOT relispartition
       AND NOT (relnamespace = 'public'::regnamespace AND relname = ANY (%(declared)s))
-      AND {_ours("pg_class", "c", "relnamespace")}"""),
-    Check(f"""
+      AND {_ours("pg_class", "c", "relnamespace")}""",
+        about_models=True,
+    ),
+    Check(
+        f"""
     SELECT DISTINCT format('%%s holds %%s on %%s, which no model declares.',
            CASE role WHEN '-' THEN 'PUBLIC' ELSE role END, privilege_type, oid::regclass)
     FROM {_HELD}
     WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition
       AND NOT (relnamespace = 'public'::regnamespace AND (relname = ANY (%(declared)s)
                OR (relname = 'alembic_version' AND privilege_type = 'SELECT')))
-      AND {_ours("pg_class", "held", "relnamespace")}"""),
+      AND {_ours("pg_class", "held", "relnamespace")}""",
+        about_models=True,
+    ),
     Check(f"""
     SELECT DISTINCT format('%%s may pass its rights on %%s on: no WITH GRANT OPTION for the app.',
            role, oid::regclass) FROM {_HELD} WHERE is_grantable"""),

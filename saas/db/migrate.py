@@ -78,6 +78,13 @@ def head_revision() -> str:
     return head
 
 
+@cache
+def known_revisions() -> frozenset[str]:
+    """Every revision of this version of the code. A database at another one is ahead of it."""
+    script = ScriptDirectory.from_config(migration_config())
+    return frozenset(revision.revision for revision in script.walk_revisions())
+
+
 def current_revision(connection: psycopg.Connection[Any]) -> str | None:
     """The revision that the database is at; None before the first migration."""
     found = connection.execute("SELECT to_regclass('public.alembic_version') IS NOT NULL")

@@ -64,13 +64,13 @@ class _Output:
             self._write(b"\n".join(lines) + b"\n")
 
     def _write(self, text: bytes) -> None:
-        stream = self._stream
-        if stream is None:
-            buffered = sys.stderr.buffer
-            stream = getattr(buffered, "raw", buffered)
         try:
+            stream = self._stream
+            if stream is None:
+                buffered = sys.stderr.buffer
+                stream = getattr(buffered, "raw", buffered)
             stream.write(text)
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):  # Full, closed, or no stderr at all.
             return
 
     # structlog calls the method named for the level.

@@ -47,7 +47,7 @@ ROLE_WARNINGS = {
     "large objects": ("GRANT EXECUTE ON FUNCTION lo_create(oid) TO saas_app", "lo_create"),
 }
 DATABASE_FAULTS = {
-    "revision": ("UPDATE alembic_version SET version_num = 'old'", "is at revision old, this"),
+    "revision": ("DELETE FROM alembic_version", "is at revision none, this version needs"),
     "no revision": ("DROP TABLE alembic_version", "is at revision none"),
     "revision hidden": ("REVOKE ALL ON alembic_version FROM saas_app", "may not read alembic_v"),
     "table missing": ("DROP TABLE tasks", "Table tasks is missing"),
@@ -204,6 +204,22 @@ def test_a_sound_installation_has_no_errors_for_either_role(admin: Any, migrated
     assert examine(admin, PLATFORM).errors == ()
     assert check_installation(app, platform).errors == ()
     assert is_serving(app)
+
+
+def test_a_database_that_a_newer_version_migrated_still_serves(admin: Any) -> None:
+    admin.execute(
+        "UPDATE alembic_version SET version_num = 'newer';"
+        "SET LOCAL ROLE saas_owner;"
+        "ALTER TABLE tasks ADD COLUMN colour text; GRANT UPDATE (colour) ON tasks TO saas_app;"
+        "CREATE TABLE invoices (tenant_id uuid, id uuid); RESET ROLE"
+    )
+
+    found = examine(admin)
+    assert found.errors == ()
+    assert any("is at revision newer, which is newer" in warning for warning in found.warnings)
+
+    admin.execute("ALTER TABLE tasks DISABLE ROW LEVEL SECURITY")
+    assert any("ENABLE ROW LEVEL" in error for error in examine(admin).errors)
 
 
 def test_objects_that_are_no_danger_are_no_fault(admin: Any) -> None:

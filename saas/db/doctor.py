@@ -78,7 +78,7 @@ def inspect_database(connection: psycopg.Connection[Any], *, environment: str = 
     tenants = [table.name for table in tenant_tables()]
     names = {"declared": declared, "tenant_tables": tenants}
     asked = _ask(connection, DATABASE_CHECKS, names, is_ahead=is_ahead)
-    return version + revision + drift + asked
+    return version + revision + drift + _missing_keys(connection) + asked
 
 
 def inspect_version(version: int, *, environment: str) -> Findings:
@@ -135,6 +135,29 @@ def _drift(catalogue: Catalogue, *, is_ahead: bool) -> Findings:
                 f"Function {function.name}() is missing or not that of this version."
             )
     return Findings(tuple(errors), tuple(warnings))
+
+
+def _missing_keys(connection: psycopg.Connection[Any]) -> Findings:
+    """Foreign keys are what keeps a row from naming another tenant's; unique indexes keep names."""
+    found = connection.execute("""
+        SELECT conname FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace AND convalidated
+        UNION SELECT relname FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid
+        WHERE relnamespace = 'public'::regnamespace AND indisvalid""")
+    present = {row[0] for row in found}
+    needed = [
+        (table.name, str(key.name))
+        for table in _guarded_tables()
+        for key in (*table.constraints, *table.indexes)
+        if key.name is not None
+    ]
+    return Findings(
+        tuple(
+            f"{name} of table {table} is missing or not valid."
+            for table, name in needed
+            if name not in present
+        )
+    )
 
 
 def _guarded_tables() -> list[Any]:

@@ -185,7 +185,9 @@ DATABASE_CHECKS = (
     SELECT format('The setting %%s of %%s binds every fresh connection; remove it by ALTER ROLE or '
                   'ALTER DATABASE ... RESET.', split_part(setting, '=', 1),
                   coalesce(setrole::regrole::text, '-'))
-    FROM pg_db_role_setting, unnest(setconfig) AS setting WHERE setting LIKE 'app.%%'"""),
+    FROM pg_db_role_setting, unnest(setconfig) AS setting
+    WHERE setting LIKE 'app.%%' AND setdatabase IN
+      (0, (SELECT oid FROM pg_database WHERE datname = current_database()))"""),
     Check(f"""
     SELECT format('%%s belongs to %%s instead of %%s.', what, holder::regrole, %(owner)s::text)
     FROM (SELECT 'Relation ' || c.oid::regclass, relowner FROM pg_class AS c

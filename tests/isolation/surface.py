@@ -54,13 +54,19 @@ def routes_of(app: Edge) -> list[Route]:
             one = Route(
                 str(method),
                 route.path_format,
-                handler.opt.get("plane", "tenant"),
+                _plane_of(str(method), handler.opt),
                 _resource_of(route.path_format),
                 data.annotation if data else None,
             )
             # The edge answers HEAD by GET.
             found += [one, one._replace(method="HEAD")] if method == "GET" else [one]
     return sorted(found, key=str)
+
+
+def _plane_of(method: str, opt: dict[str, Any]) -> str:
+    # Litestar's own OPTIONS handlers declare nothing, and answer everybody.
+    undeclared = "open" if method == "OPTIONS" and not opt else "tenant"
+    return str(opt.get("plane", undeclared))
 
 
 def _resource_of(path: str) -> str | None:
@@ -82,14 +88,12 @@ def _declared() -> list[Route]:
     return routes_of(create_app(settings))
 
 
-_METHODS_THAT_READ = {"GET", "HEAD", "OPTIONS"}
 ROUTES = _declared()
 TENANT_ROUTES = [route for route in ROUTES if route.plane == "tenant"]
-# Whoever asks what a path can do gets no row, so the id in it does not matter.
-ROUTES_TO_ROWS = [r for r in TENANT_ROUTES if r.parameters and r.method != "OPTIONS"]
+ROUTES_TO_ROWS = [r for r in TENANT_ROUTES if r.parameters]
 ROUTES_TO_READ = [r for r in ROUTES if r.method == "GET" and not r.parameters]
 ROUTES_THAT_WRITE = [
-    r for r in TENANT_ROUTES if r.method not in _METHODS_THAT_READ and not r.parameters
+    r for r in TENANT_ROUTES if r.method not in {"GET", "HEAD"} and not r.parameters
 ]
 ROUTES_WITH_BODY = [r for r in TENANT_ROUTES if r.body is not None]
 RESOURCE_BY_NAME: dict[str, AnyResource] = {resource.name: resource for resource in RESOURCES}

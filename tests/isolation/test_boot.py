@@ -224,6 +224,26 @@ async def test_the_app_refuses_another_role_of_its_own(
     assert "all rights are made for" in said
 
 
+async def test_a_setting_of_another_database_is_no_fault_of_this_one(
+    settings: Settings, postgres: EmbeddedPostgres, pristine: str, copy: str
+) -> None:
+    administer(postgres, "postgres", f"ALTER DATABASE {copy} SET app.tenant_id = 'x'")
+
+    assert await refusal_of(settings_on(settings, postgres, pristine)) is None
+    assert await refusal_of(settings_on(settings, postgres, copy)) is not None
+
+
+async def test_a_dropped_reference_is_refused(
+    settings: Settings, postgres: EmbeddedPostgres, copy: str
+) -> None:
+    administer(postgres, copy, "ALTER TABLE tasks DROP CONSTRAINT fk_tasks_project_id")
+
+    said = await refusal_of(settings_on(settings, postgres, copy))
+
+    assert said is not None
+    assert "fk_tasks_project_id of table tasks is missing" in said
+
+
 async def test_the_superuser_itself_is_refused(
     settings: Settings, postgres: EmbeddedPostgres, pristine: str
 ) -> None:
@@ -235,7 +255,7 @@ async def test_the_superuser_itself_is_refused(
     assert f"{postgres.superuser} is SUPERUSER" in said
 
 
-def test_the_server_ends_with_an_exit_code_and_says_why(
+def test_the_server_ends_with_one_line_and_an_exit_code(
     settings: Settings, postgres: EmbeddedPostgres, pristine: str, tmp_path: Any
 ) -> None:
     as_superuser = settings_on(settings, postgres, pristine, app=postgres.superuser)
@@ -251,8 +271,10 @@ def test_the_server_ends_with_an_exit_code_and_says_why(
         check=False,
     )
 
+    told = (done.stdout + done.stderr).splitlines()
     assert done.returncode != 0
-    assert f"{postgres.superuser} is SUPERUSER" in done.stdout + done.stderr
+    assert len(told) == 1
+    assert f"{postgres.superuser} is SUPERUSER" in told[0]
 
 
 def free_port() -> int:

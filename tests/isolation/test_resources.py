@@ -154,6 +154,7 @@ async def test_a_cursor_of_another_tenant_or_list_is_refused(
     lists = (
         (resource.path, resource.path, {}),
         (resource.path, resource.path, {"sort": "id", "deleted": "include"}),
+        (f"{resource.path}/{foreign}/history", f"{resource.path}/{own}/history", {}),
         ("/v1/audit", "/v1/audit", {}),
     )
 

@@ -25,7 +25,9 @@ from isolation.test_routes import TENANT_READINGS
 
 TESTS = Path(__file__).resolve().parents[1]
 ATTACKS = ("test_routes.py", "test_resources.py")
-_SECONDS = 120
+# Plugins of pytest that would only cost time here.
+_UNNEEDED = ("cacheprovider", "xdist", "logging", "randomly", "hypothesispytest")
+_SECONDS = 240
 
 
 class Run(NamedTuple):
@@ -41,7 +43,7 @@ def run(lock: str, folder: Path) -> Run:
     report = folder / f"without-{lock}.xml"
     command = [sys.executable, "-m", "pytest", *(f"isolation/{name}" for name in ATTACKS)]
     options = ["-p", "isolation.locks", f"--without={lock}", f"--junitxml={report}"]
-    options += ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "--show-capture=no"]
+    options += ["--tb=line", "--show-capture=no", *(f"-pno:{name}" for name in _UNNEEDED)]
     done = subprocess.run(
         [*command, *options],
         cwd=TESTS,

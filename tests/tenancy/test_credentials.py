@@ -361,7 +361,7 @@ async def test_who_is_cut_off_is_out_when_the_cache_ends_and_at_once_without_one
 
 async def test_key_ends_at_its_own_time_whatever_the_cache_holds(tenant, settings, key_of):
     async with another_app(settings, principal_cache_seconds=5) as status_of:
-        ends = datetime.now(UTC) + timedelta(seconds=0.5)
+        ends = datetime.now(UTC) + timedelta(seconds=0.8)
         key = key_of(tenant, expires_at=ends)
 
         before = await status_of(key.text)

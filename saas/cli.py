@@ -1,6 +1,7 @@
 """The `saas` command: a thin shell around what the packages do."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -14,6 +15,7 @@ from saas.db.roles import bootstrap as run_bootstrap
 from saas.dev.run import run, running_database
 from saas.errors import ConfigurationError, SaasError
 from saas.installation import resolved
+from saas.secret_files import make_secrets, passwords_in
 from saas.server import serve as run_server
 from saas.settings import load_settings
 
@@ -43,31 +45,55 @@ def serve(stop_with_parent: bool) -> None:
 def migrate() -> None:
     """Bring the database to the newest schema. Two at once wait for each other."""
     settings = load_settings()
-    if settings.is_embedded:
+    if settings.migration_database_url is not None:
+        run_migrations(settings.migration_database_url)
+    elif settings.is_embedded:
         with running_database(settings, err):
             return
-    url = settings.migration_database_url
-    if url is None:
+    else:
         raise ConfigurationError("SAAS_MIGRATION_DATABASE_URL is needed")
-    run_migrations(url)
 
 
 @cli.command()
-@click.argument("admin_url")
+@click.argument("admin_url", required=False)
 @click.option("--database", default="saas", show_default=True, help="The database to create.")
 @click.option("--app-password", envvar="SAAS_APP_PASSWORD", help="For the role saas_app.")
 @click.option("--platform-password", envvar="SAAS_PLATFORM_PASSWORD", help="For saas_platform.")
 @click.option("--migrator-password", envvar="SAAS_MIGRATOR_PASSWORD", help="For saas_migrator.")
-def bootstrap(admin_url: str, database: str, **given: str | None) -> None:
+@click.option(
+    "--secrets",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder made by `saas secrets`, instead of the address and passwords.",
+)
+def bootstrap(
+    admin_url: str | None, database: str, folder: Path | None, **given: str | None
+) -> None:
     """Create roles and database on an existing PostgreSQL 18, as its administrator. Repeatable."""
-    by_role = {
-        APP: given["app_password"],
-        PLATFORM: given["platform_password"],
-        MIGRATOR: given["migrator_password"],
-    }
-    passwords = {role: password for role, password in by_role.items() if password}
+    if folder is not None:
+        admin_url = (folder / "admin_url").read_text(encoding="utf-8").strip()
+        passwords = passwords_in(folder)
+    else:
+        by_role = {
+            APP: given["app_password"],
+            PLATFORM: given["platform_password"],
+            MIGRATOR: given["migrator_password"],
+        }
+        passwords = {role: password for role, password in by_role.items() if password}
+    if admin_url is None:
+        raise ConfigurationError("give the address of an administrator, or --secrets")
     run_bootstrap(admin_url, database=database, passwords=passwords)
     out.print(f"Roles {', '.join(LOGIN_ROLES)} and database {database} are ready.")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--host", required=True, help="Where PostgreSQL will be reached.")
+@click.option("--port", default=5432, show_default=True)
+def secrets(folder: Path, host: str, port: int) -> None:
+    """Make the secrets of an installation as files for the SAAS_…_FILE settings; keep those that
+    are there."""
+    make_secrets(folder, host=host, port=port)
 
 
 @cli.command()

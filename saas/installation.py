@@ -6,20 +6,27 @@ Secrets that are not set are made once and kept there, but never in production.
 
 import os
 import secrets
-from pathlib import Path
 
 import msgspec
 
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
 from saas.errors import ConfigurationError
+from saas.private_files import keep
 from saas.settings import PREFIX, Settings, load_settings
+
+_SHORTEST_SECRET = 32
 
 
 def resolved(settings: Settings) -> Settings:
-    """`settings` with addresses and secrets filled in. Raises ConfigurationError where production
-    lacks one."""
-    return _with_secrets(_with_addresses(settings))
+    """`settings` with addresses and secrets filled in. Raises ConfigurationError where one is
+    missing that cannot be made."""
+    addressed = _with_addresses(settings)
+    if addressed.platform_database_url is None:
+        raise ConfigurationError(
+            f"{PREFIX}PLATFORM_DATABASE_URL is needed beside {PREFIX}DATABASE_URL"
+        )
+    return _with_secrets(addressed)
 
 
 def migrator_url() -> str:
@@ -31,9 +38,11 @@ def migrator_url() -> str:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The variables that give another process these very settings."""
+    """This process' environment with these very settings, for another process. Its own settings
+    are left out: a SAAS_…_FILE would contradict the value that it stands for."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
     values = msgspec.structs.asdict(settings)
-    return {
+    return inherited | {
         f"{PREFIX}{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in values.items()
         if value is not None
@@ -53,6 +62,8 @@ def _with_addresses(settings: Settings) -> Settings:
 
 
 def _with_secrets(settings: Settings) -> Settings:
+    if settings.environment == "prod":
+        _refuse_weak(settings)
     made: dict[str, str] = {}
     if settings.platform_key is None:
         made["platform_key"] = f"pk_{_kept(settings, 'platform_key')}"
@@ -61,22 +72,16 @@ def _with_secrets(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, **made)
 
 
+def _refuse_weak(settings: Settings) -> None:
+    for name in ("platform_key", "metrics_token"):
+        value = getattr(settings, name)
+        if value is not None and len(value) < _SHORTEST_SECRET:
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()} has fewer than {_SHORTEST_SECRET} characters"
+            )
+
+
 def _kept(settings: Settings, name: str) -> str:
     if settings.environment == "prod":
         raise ConfigurationError(f"{PREFIX}{name.upper()} is needed in production")
-    path = settings.data_path / name
-    try:
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_private(path, secrets.token_urlsafe(32))
-        return path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise ConfigurationError(f"cannot keep {name} in {settings.data_path}: {error}") from None
-
-
-def _write_private(path: Path, text: str) -> None:
-    # Made elsewhere and moved into place, so that a kill leaves no half secret behind.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.touch(mode=0o600)
-    temporary.write_text(text, encoding="ascii")
-    temporary.replace(path)
+    return keep(settings.data_path / name, lambda: secrets.token_urlsafe(32))

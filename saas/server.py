@@ -1,41 +1,105 @@
 """The HTTP server around the app: granian by default, uvicorn by choice."""
 
+import errno
+import multiprocessing
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
+from typing import Any
 
 import uvicorn
 from granian import Granian
 from granian.constants import Interfaces, Loops
 
+from saas.auth.signing_key import signing_key_from
+from saas.db.doctor import check_installation
+from saas.errors import ConfigurationError
 from saas.installation import as_environment
 from saas.settings import Settings
 
-_APP = "saas.app:create_app"
+_APP = "saas.server:load_app"
 _GRACE_SECONDS = 20
+_PORT_SECONDS = 2
 
 
 def serve(settings: Settings, *, stop_with_parent: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are answered first. `settings` must be
-    resolved; the workers read them from the environment."""
-    os.environ.update(as_environment(settings))
+    resolved; the workers read them from the environment. `stop_with_parent`: stop also at the end
+    of standard input, a pipe that the parent holds. Raises ConfigurationError where the port, the
+    settings or the database are not fit to serve."""
     if stop_with_parent:
-        _watch_parent()
+        # Not sys.stdin: a thread inside it breaks the end of the interpreter.
+        _stop_after(lambda: os.read(0, 1))
+    environment = as_environment(settings)
+    os.environ.clear()
+    os.environ.update(environment)
+    refuse_taken_port(settings)
     with ExitStack() as stack:
         if settings.workers > 1:
             # Each worker counts for itself; the scrape adds them up from here.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="saas-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        _refuse_faults(settings)
         if settings.server == "uvicorn":
             _serve_uvicorn(settings)
         else:
             _serve_granian(settings)
 
 
+def refuse_taken_port(settings: Settings) -> None:
+    """Raises ConfigurationError where the server could not listen. Waits a moment for the workers
+    of a killed server, who end by themselves."""
+    deadline = time.monotonic() + _PORT_SECONDS
+    while (fault := _port_fault(settings)) is not None:
+        if fault.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            raise ConfigurationError(
+                f"cannot listen on {settings.host}:{settings.port} ({fault.strerror}); "
+                "set SAAS_PORT to another port"
+            )
+        time.sleep(0.05)
+
+
+def load_app() -> Any:
+    """The app, in the process that will serve it. (Any: servers take what they call an app.)"""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # A worker whose server was killed would keep the port for ever.
+        _stop_after(lambda: _wait_for_end_of(parent.pid))
+    # Not imported at the top: prometheus_client looks at PROMETHEUS_MULTIPROC_DIR as it is loaded.
+    return import_module("saas.app").create_app()
+
+
+def _port_fault(settings: Settings) -> OSError | None:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            return error
+    return None
+
+
+def _refuse_faults(settings: Settings) -> None:
+    """What each worker would find for itself and tell in a traceback, told once in a line."""
+    signing_key_from(settings)
+    # The check knows the models that are imported.
+    import_module("saas.app")
+    urls = str(settings.database_url), str(settings.platform_database_url)
+    findings = check_installation(*urls, environment=settings.environment)
+    if findings.errors:
+        raise ConfigurationError("; ".join(findings.errors))
+
+
 def _serve_granian(settings: Settings) -> None:
+    # Until it serves, a worker would have this process' handler, which takes note of the signal
+    # here and does nothing there.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     Granian(
         _APP,
         factory=True,
@@ -69,13 +133,16 @@ def _serve_uvicorn(settings: Settings) -> None:
     )
 
 
-def _watch_parent() -> None:
-    """Stop with the process that started this one, even when that one is killed."""
-    parent = os.getppid()
+def _stop_after(wait: Callable[[], object]) -> None:
+    """Stop this process in an orderly way once `wait` has returned."""
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        wait()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True, name="watch-parent").start()
+    threading.Thread(target=watch, daemon=True, name="stop-after").start()
+
+
+def _wait_for_end_of(parent: int | None) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)

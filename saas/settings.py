@@ -11,6 +11,8 @@ from dotenv import dotenv_values
 from saas.errors import ConfigurationError
 
 PREFIX = "SAAS_"
+# Read by `saas bootstrap` alone, so that one file can serve all commands.
+_OF_COMMANDS = {"SAAS_APP_PASSWORD", "SAAS_PLATFORM_PASSWORD", "SAAS_MIGRATOR_PASSWORD"}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -56,23 +58,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def load_settings(environ: Mapping[str, str] | None = None, env_file: str = ".env") -> Settings:
     """Read the environment over `.env`. Raises ConfigurationError naming the variable."""
     if environ is None:
-        in_file = {k: v for k, v in dotenv_values(env_file).items() if v is not None}
-        environ = {**in_file, **os.environ}
-    values: dict[str, str] = {}
-    for variable, value in environ.items():
-        if variable.startswith(PREFIX) and value != "":
-            _put(values, variable, value)
+        # Each source by itself: a value in the environment takes the place of a _FILE in `.env`.
+        values = {**_values(dotenv_values(env_file)), **_values(os.environ)}
+    else:
+        values = _values(environ)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigurationError(_for_operator(str(error))) from None
-    if (settings.platform_database_url or settings.migration_database_url) and (
-        settings.database_url is None
-    ):
-        raise ConfigurationError(
-            "SAAS_DATABASE_URL is missing beside the other database URLs; set all three or none"
-        )
+    if settings.platform_database_url is not None and settings.database_url is None:
+        raise ConfigurationError("SAAS_DATABASE_URL is missing beside SAAS_PLATFORM_DATABASE_URL")
     return settings
+
+
+def _values(source: Mapping[str, str | None]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for variable, value in source.items():
+        if variable.startswith(PREFIX) and value and variable not in _OF_COMMANDS:
+            _put(values, variable, value)
+    return values
 
 
 def _put(values: dict[str, str], variable: str, value: str) -> None:

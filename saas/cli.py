@@ -48,7 +48,7 @@ def migrate() -> None:
     if settings.migration_database_url is not None:
         run_migrations(settings.migration_database_url)
     elif settings.is_embedded:
-        with running_database(settings, err):
+        with running_database(settings, err, prepare=True):
             return
     else:
         raise ConfigurationError("SAAS_MIGRATION_DATABASE_URL is needed")

@@ -64,7 +64,9 @@ def create_tenant(
         async with platform_transaction(database):
             return await onboard(checked, actor="platform:cli")
 
-    done = _with_database(work)
+    settings = load_settings()
+    # A fresh embedded installation is made on the way; nobody's own server is migrated unasked.
+    done = _with_database(work, prepare=settings.is_embedded)
     if as_json:
         shown = {"tenant": done.tenant, "owner_id": done.owner_id, "api_key": done.api_key.text}
         click.echo(msgspec.json.encode(shown).decode())
@@ -87,7 +89,14 @@ def list_tenants(as_json: bool) -> None:
         for row in tenants:
             click.echo(msgspec.json.encode(row).decode())
         return
-    table = Table("slug", Column("id", no_wrap=True), "name", "plan", "status", "created")
+    table = Table(
+        "slug",
+        Column("id", no_wrap=True),
+        "name",
+        "plan",
+        "status",
+        Column("created", no_wrap=True),
+    )
     for row in tenants:
         created = f"{row.created_at:%Y-%m-%d %H:%M}"
         table.add_row(row.slug, str(row.id), escape(row.name), row.plan, row.status, created)
@@ -138,11 +147,13 @@ async def _first_owner(database: Database, tenant_id: UUID) -> UUID:
             return await first_owner()
 
 
-def _with_database(work: Callable[[Database, Settings], Awaitable[Result]]) -> Result:
+def _with_database(
+    work: Callable[[Database, Settings], Awaitable[Result]], *, prepare: bool = False
+) -> Result:
     async def main(settings: Settings) -> Result:
         urls = str(settings.database_url), str(settings.platform_database_url)
         async with Database(*urls, size=2) as database:
             return await work(database, settings)
 
-    with running_database(load_settings(), err) as settings:
+    with running_database(load_settings(), err, prepare=prepare) as settings:
         return asyncio.run(main(settings))

@@ -31,6 +31,7 @@ from saas.server import refuse_taken_port
 from saas.settings import Settings
 
 _REFUSED = 2
+_no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _STOP_SECONDS = 30
 _TICK_SECONDS = 0.05
 _TICKS_BETWEEN_LOOKS = 20
@@ -57,27 +58,32 @@ def run(settings: Settings, console: Console) -> int:
 
 
 @contextmanager
-def running_database(settings: Settings, console: Console) -> Iterator[Settings]:
-    """The resolved settings of a database that runs and is migrated. The embedded server is
-    stopped at the end, unless another process still uses it; an external one is never touched,
-    but for its migration where its URL is set."""
+def running_database(
+    settings: Settings, console: Console, *, prepare: bool = False
+) -> Iterator[Settings]:
+    """The resolved settings of a database that runs; roles and schema are only made or mended when
+    asked to `prepare`, so that a command that looks changes nothing. The embedded server is stopped
+    at the end, unless another process still uses it; an external one gets its migration at most."""
     if settings.is_embedded:
-        with _embedded_server(settings, console):
+        with _embedded_server(settings, console, prepare=prepare):
             yield resolved(settings)
         return
     ready = resolved(settings)
-    if ready.migration_database_url is not None:
+    if prepare and ready.migration_database_url is not None:
         migrate(ready.migration_database_url)
     yield ready
 
 
 @contextmanager
-def _embedded_server(settings: Settings, console: Console) -> Iterator[EmbeddedPostgres]:
+def _embedded_server(
+    settings: Settings, console: Console, *, prepare: bool = True
+) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(settings.data_path, log=console.print)
     server.start()
     try:
-        bootstrap(server.dsn(server.superuser, "postgres"))
-        migrate(server.dsn(MIGRATOR))
+        if prepare:
+            bootstrap(server.dsn(server.superuser, "postgres"))
+            migrate(server.dsn(MIGRATOR))
         yield server
     finally:
         server.stop()
@@ -109,7 +115,7 @@ class _StopRequested:
 def _run(settings: Settings, console: Console, stop: _StopRequested) -> int:
     """Serve until asked to stop; the exit code of the server."""
     if not settings.is_embedded:
-        with running_database(settings, console) as ready:
+        with running_database(settings, console, prepare=True) as ready:
             refuse_taken_port(ready)
             return _serve(ready, stop, greet=partial(greet, ready, [], console))
     with installation_lock(settings.data_path), _embedded_server(settings, console) as server:
@@ -163,7 +169,8 @@ def _serve(
 
 def _is_ready(settings: Settings) -> bool:
     try:
-        with urllib.request.urlopen(f"{base_url(settings)}/readyz", timeout=2):  # noqa: S310
+        # Whatever proxy the environment names, this is our own address.
+        with _no_proxy.open(f"{base_url(settings)}/readyz", timeout=2):
             return True
     except OSError:
         return False

@@ -1,10 +1,10 @@
 """The second lock alone: plain SQL, as the app's role, against every table of a tenant.
 
-Nothing of the product's code is between these statements and PostgreSQL; the tables come import asyncio
-from the
+Nothing of the product's code is between these statements and PostgreSQL; the tables come from the
 metadata. Each refusal has its control: the same statement for the tenant's own row.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4

@@ -4,6 +4,7 @@ Where no database URL is set, the addresses are those of the embedded server in 
 Secrets that are not set are made once and kept there, but never in production.
 """
 
+import atexit
 import os
 import secrets
 
@@ -30,11 +31,17 @@ def resolved(settings: Settings) -> Settings:
 
 
 def migrator_url() -> str:
-    """The address for `alembic`, from the environment or the embedded installation."""
-    settings = _with_addresses(load_settings())
-    if settings.migration_database_url is None:
+    """The address for `alembic`, from the environment or the embedded installation, whose server
+    runs from now on, if only until the end of this process."""
+    settings = load_settings()
+    if settings.migration_database_url is not None:
+        return settings.migration_database_url
+    if not settings.is_embedded:
         raise ConfigurationError("SAAS_MIGRATION_DATABASE_URL is needed")
-    return settings.migration_database_url
+    server = EmbeddedPostgres(settings.data_path)
+    server.start()
+    atexit.register(server.stop)
+    return server.dsn(MIGRATOR)
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

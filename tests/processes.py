@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,8 @@ class Process(NamedTuple):
 
 
 class Dev:
-    """One `saas dev`, as `make run` starts it, in a session of its own."""
+    """One `saas dev`, as `make run` starts it, in a session of its own. It does not outlive its
+    `with` block."""
 
     def __init__(self, data_dir: Path, *, cwd: Path | None = None, port: int = 0) -> None:
         self.data_dir = data_dir
@@ -51,6 +53,13 @@ class Dev:
                 start_new_session=True,
             )
 
+    def __enter__(self) -> "Dev":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
     @property
     def output(self) -> str:
         return self._log.read_text()
@@ -68,11 +77,7 @@ class Dev:
     def keys(self) -> dict[str, str]:
         """The printed keys by tenant, and the platform's."""
         words = [line.split() for line in self.output.splitlines()]
-        found = {
-            tenant[1]: key[1]
-            for tenant, key in zip(words, words[1:], strict=False)
-            if tenant[:1] == ["Tenant"]
-        }
+        found = {tenant[1]: key[1] for tenant, key in pairwise(words) if tenant[:1] == ["Tenant"]}
         platform = next(line[2] for line in words if line[:2] == ["Platform", "key"])
         return {**found, "platform": platform}
 
@@ -184,11 +189,12 @@ def scratch_folder() -> Iterator[Path]:
         yield folder
     finally:
         for lock in folder.rglob("server.lock"):
-            _end_all(lock.parent)
+            end_all(lock.parent)
         shutil.rmtree(folder)
 
 
-def _end_all(data_dir: Path) -> None:
+def end_all(data_dir: Path) -> None:
+    """Whatever a test has left: kill what serves, and stop the database."""
     for process in processes_of(data_dir):
         if "saas.cli" in process.command:
             with suppress(ProcessLookupError):

@@ -76,6 +76,18 @@ def start_peer(folder: Path, *, database_url: str, database: str) -> Contender:
     )
 
 
+def start_seed(folder: Path, *, database_url: str, database: str) -> Contender:
+    """The peer with the tutorial's refresh after each commit."""
+    return _start_uvicorn(
+        "seed",
+        folder,
+        app="tests.bench.peer.app:app",
+        ready="/openapi.json",
+        environment={"PEER_DATABASE_URL": database_url, "PEER_REFRESHES": "1"},
+        database=database,
+    )
+
+
 def start_floor(folder: Path, *, database_url: str, database: str) -> Contender:
     return _start_uvicorn(
         "floor",

@@ -93,12 +93,13 @@ def _open_product(stack: ExitStack, options: Options) -> Contender:
 
 
 def _open_peers(stack: ExitStack, server: EmbeddedPostgres, options: Options) -> list[Contender]:
-    """The peer, and the floor when it is chosen: both on the peer's table, tenant by header."""
+    """The peer, and those chosen beside it: all on the peer's table, tenant by header."""
     postgres.set_floor_security(server, is_measured=options.floor)
     ids = tenants.peer_ids(options.tenants)
     started = []
     for start, url, is_chosen in (
         (contenders.start_peer, postgres.peer_url(server), True),
+        (contenders.start_seed, postgres.peer_url(server), options.seed),
         (contenders.start_floor, postgres.floor_url(server), options.floor),
     ):
         if is_chosen:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 
-from tests.bench.peer.database import Session, engine
+from tests.bench.peer.database import REFRESHES, Session, engine
 from tests.bench.peer.models import Project
 from tests.bench.peer.schemas import ProjectCreate, ProjectPage, ProjectRead, ProjectUpdate
 
@@ -72,7 +72,7 @@ async def list_projects(
 async def create_project(body: ProjectCreate, tenant_id: TenantId, session: Session) -> Project:
     project = Project(tenant_id=tenant_id, **body.model_dump())
     session.add(project)
-    await session.commit()
+    await save(session, project)
     return project
 
 
@@ -84,8 +84,14 @@ async def update_project(
     for field, value in body.model_dump(exclude_unset=True).items():
         setattr(project, field, value)
     project.version += 1
-    await session.commit()
+    await save(session, project)
     return project
+
+
+async def save(session: Session, project: Project) -> None:
+    await session.commit()
+    if REFRESHES:
+        await session.refresh(project)
 
 
 async def find(session: Session, tenant_id: UUID, project_id: UUID) -> Project:

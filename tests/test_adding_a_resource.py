@@ -1,0 +1,197 @@
+"""docs/adding-a-resource.md, followed to the letter in a copy of the checkout."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from processes import Dev, environment, processes_of, scratch_folder
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text()
+# What a newcomer has cloned; the rest is made by tools.
+MADE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "bench")
+
+
+class Product(NamedTuple):
+    """The copy with the resource in it, served."""
+
+    checkout: Path
+    dev: Dev
+    migration: Path
+
+    @property
+    def acme(self) -> str:
+        return self.dev.keys()["acme"]
+
+    @property
+    def globex(self) -> str:
+        return self.dev.keys()["globex"]
+
+
+@pytest.fixture(scope="module")
+def product() -> Iterator[Product]:
+    with scratch_folder() as folder:
+        checkout = folder / "checkout"
+        shutil.copytree(ROOT, checkout, ignore=MADE)
+        # `make run` has made it; here it is the one that runs this suite.
+        (checkout / ".venv").symlink_to(sys.prefix)
+        with Dev(checkout / ".saas", cwd=checkout) as dev:
+            dev.ready()
+            # With the resource and without its table it would not start again.
+            assert dev.interrupt() == 0
+        write_the_resource(checkout)
+        register_it(checkout)
+        old = set(versions(checkout))
+        run(checkout, "sh", "-ec", block("sh"))
+        assert processes_of(checkout / ".saas") == []
+        (migration,) = set(versions(checkout)) - old
+        with Dev(checkout / ".saas", cwd=checkout) as dev:
+            yield Product(checkout, dev.ready(), migration)
+
+
+def write_the_resource(checkout: Path) -> None:
+    named = re.search(r"\*\*1\. Write `(\S+)`:\*\*", PAGE)
+    assert named is not None
+    (checkout / named[1]).write_text(block("python"))
+
+
+def register_it(checkout: Path) -> None:
+    named = re.search(r"\*\*2\. Register it in `(\S+)`:\*\*", PAGE)
+    assert named is not None
+    file = checkout / named[1]
+    added_import, before, after = block("diff").splitlines()
+    assert (added_import[0], before[0], after[0]) == ("+", "-", "+")
+    source = file.read_text()
+    assert source.count(f"\n{before[1:]}\n") == 1
+    imports, of_features, rest = source.replace(before[1:], after[1:]).partition(
+        "\nfrom saas.features.projects import"
+    )
+    file.write_text(f"{imports}\n{added_import[1:]}{of_features}{rest}")
+
+
+def block(language: str) -> str:
+    """The page's first block of code in a language."""
+    found = re.search(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def versions(checkout: Path) -> Iterator[Path]:
+    return (checkout / "migrations" / "versions").glob("*.py")
+
+
+def run(checkout: Path, *command: str) -> str:
+    """Run a program in the copy, whose modules come before the installed ones."""
+    done = subprocess.run(
+        command,
+        cwd=checkout,
+        env=environment() | {"PYTHONPATH": os.fspath(checkout)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_migration_holds_all_that_guards_the_table(product: Product) -> None:
+    written = product.migration.read_text()
+
+    assert product.migration.name.endswith("_invoices.py")
+    for part in (
+        'op.create_table(\n        "invoices"',
+        'sa.PrimaryKeyConstraint("tenant_id", "id"',
+        '["projects.tenant_id", "projects.id"]',
+        "ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY tenant_isolation ON invoices AS PERMISSIVE",
+        "CREATE POLICY tenant_fence ON invoices AS RESTRICTIVE",
+        "GRANT SELECT ON invoices TO saas_app",
+        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.invoices",
+        'op.drop_table("invoices")',
+    ):
+        assert part in written
+    granted = re.search(r"GRANT UPDATE \(([^)]*)\)", written)
+    assert granted is not None
+    assert not {"tenant_id", "id", "created_at", "created_by"} & set(re.findall(r"\w+", granted[1]))
+
+
+def test_nothing_remains_to_be_migrated_or_mended(product: Product) -> None:
+    before = set(versions(product.checkout))
+
+    again = run(product.checkout, ".venv/bin/alembic", "revision", "--autogenerate", "-m", "again")
+    run(product.checkout, sys.executable, "-m", "ruff", "check", "saas", "migrations")
+    run(product.checkout, sys.executable, "-m", "ruff", "format", "--check", "saas", "migrations")
+
+    assert "no migration written" in again
+    assert set(versions(product.checkout)) == before
+
+
+def test_doctor_knows_the_new_table(product: Product) -> None:
+    assert "Both locks are in place." in run(product.checkout, ".venv/bin/saas", "doctor")
+
+
+def test_new_routes_serve_a_whole_life_of_a_row(product: Product) -> None:
+    dev, acme = product.dev, product.acme
+    project = dev.get("/v1/projects?name=Rocket", acme).json()["items"][0]["id"]
+    wish = {"project_id": project, "number": "R-1", "amount_cents": 990, "due_on": "2027-01-31"}
+
+    made = dev.ask("POST", "/v1/invoices", acme, wish)
+    assert made.status_code == 201
+    path = f"/v1/invoices/{made.json()['id']}"
+    assert made.json().items() >= wish.items()
+    assert dev.ask("POST", "/v1/invoices", acme, wish).status_code == 409
+    assert dev.ask("POST", "/v1/invoices", acme, {**wish, "number": ""}).status_code == 422
+    found = dev.get("/v1/invoices?q=r-1&amount_cents__gte=900&sort=-due_on", acme).json()["items"]
+    assert found == [made.json()]
+    changed = dev.ask("PATCH", path, acme, {"amount_cents": 1990, "version": 1})
+    assert (changed.json()["amount_cents"], changed.json()["version"]) == (1990, 2)
+    assert dev.ask("DELETE", path, acme).status_code == 204
+    assert dev.get(path, acme).status_code == 404
+    assert dev.ask("POST", f"{path}/restore", acme).status_code == 200
+    history = dev.get(f"{path}/history", acme).json()["items"]
+    assert history[-1]["action"] == "insert"
+    assert history[-2]["changes"]["amount_cents"] == {"old": 990, "new": 1990}
+    assert dev.get("/v1/stats", acme).json()["resources"]["invoices"]["active"] >= 1
+    assert "/v1/invoices/{id}" in dev.get("/openapi.json", acme).json()["paths"]
+
+
+def test_row_of_another_tenant_is_absent_and_its_parent_too(product: Product) -> None:
+    dev, acme, globex = product.dev, product.acme, product.globex
+    rocket = dev.get("/v1/projects?name=Rocket", acme).json()["items"][0]["id"]
+    volcano = dev.get("/v1/projects?name=Volcano", globex).json()["items"][0]["id"]
+    wish = {"project_id": rocket, "number": "F-1", "amount_cents": 1}
+    path = f"/v1/invoices/{dev.ask('POST', '/v1/invoices', acme, wish).json()['id']}"
+    assert dev.get(path, acme).status_code == 200
+
+    assert dev.ask("POST", "/v1/invoices", globex, wish).status_code == 422
+    assert dev.ask("POST", "/v1/invoices", globex, {**wish, "project_id": volcano}).is_success
+
+    for method, body in (("GET", None), ("PATCH", {"amount_cents": 2}), ("DELETE", None)):
+        assert dev.ask(method, path, globex, body).status_code == 404
+    assert dev.get(f"{path}/history", globex).json().get("items", []) == []
+    numbers = [row["number"] for row in dev.get("/v1/invoices", globex).json()["items"]]
+    assert numbers == ["F-1"]
+    assert dev.get(path, acme).json()["amount_cents"] == 1
+
+
+def test_isolation_suite_finds_and_attacks_the_resource(product: Product) -> None:
+    files = [f"tests/isolation/test_{name}.py" for name in ("routes", "tables")]
+    chosen = "every_route or (invoices and (absent or visible or put_into or in_the_body))"
+
+    said = run(
+        product.checkout,
+        *(sys.executable, "-m", "pytest", *files, "-k", chosen, "-vv", "-p", "no:cacheprovider"),
+    )
+
+    attacks = re.findall(r"::(test_\w+)\[[^]]*invoices[^]]*\] PASSED", said)
+    assert len(attacks) > 8
+    assert "test_every_route_of_the_running_app_is_attacked PASSED" in said

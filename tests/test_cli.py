@@ -1,0 +1,296 @@
+"""The `saas` command as an operator types it, on the suite's database."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psycopg
+import pytest
+
+from saas.cli import main
+from saas.cli_tenants import out as terminal
+from saas.db.roles import APP, MIGRATOR, PLATFORM
+from saas.dev.postgres import EmbeddedPostgres
+from saas.installation import as_environment
+from saas.settings import Settings
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> str:
+        """What a command that did its work has said."""
+        assert (self.code, self.err) == (0, ""), self
+        return self.out.rstrip("\n")
+
+    @property
+    def refusal(self) -> str:
+        """What a command that refused has said: one line, and nothing but the refusal."""
+        assert (self.code, self.out) == (2, ""), self
+        assert self.err.startswith("saas: ")
+        assert self.err.count("\n") == 1
+        return self.err.removeprefix("saas: ").rstrip("\n")
+
+
+Saas = Callable[..., Awaitable[Ran]]
+
+
+@pytest.fixture
+def saas(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Saas:
+    """Run one command. By name: settings to change; None takes one away."""
+    # Nothing of the developer's, in `.env` or the environment, may decide anything.
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("SAAS_")]:
+        monkeypatch.delenv(name)
+    # As wide as a terminal can be: a table cuts its columns to fit.
+    monkeypatch.setattr(terminal, "width", 160)
+
+    async def saas(*arguments: str, **changes: str | None) -> Ran:
+        changed = {f"SAAS_{name.upper()}": value for name, value in changes.items()}
+        with monkeypatch.context() as patch:
+            for name, value in (as_environment(settings) | changed).items():
+                if value is not None:
+                    patch.setenv(name, value)
+            # In a thread: a command runs an event loop of its own.
+            return await asyncio.to_thread(_run, list(arguments))
+
+    return saas
+
+
+def _run(arguments: list[str]) -> Ran:
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as stop:
+            code = stop.code or 0
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+def bearer(credential: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {credential}"}
+
+
+async def test_new_tenant_has_a_key_that_works_and_is_shown_once(
+    saas: Saas, http: httpx.AsyncClient
+) -> None:
+    ran = await saas("tenant", "create", "initech", "--owner-email", "bill@initech.test")
+
+    said = re.fullmatch(
+        r"Tenant initech is ([0-9a-f-]{36})\.\nIts first API key, shown this once:\n(sk_\w+)",
+        ran.answer,
+    )
+    assert said is not None
+    stats = (await http.get("/v1/stats", headers=bearer(said[2]))).json()
+    assert (stats["tenant_id"], stats["members"]) == (said[1], 1)
+    assert said[2] not in (await saas("tenant", "list", "--json")).answer
+
+
+async def test_scripts_read_json(saas: Saas, http: httpx.AsyncClient) -> None:
+    made = json.loads(
+        (
+            await saas(
+                *("tenant", "create", "hooli", "--name", "Hooli [Inc]", "--plan", "pro", "--json"),
+                *("--owner-email", "gavin@hooli.test", "--owner-name", "Gavin"),
+            )
+        ).answer
+    )
+
+    assert set(made) == {"tenant", "owner_id", "api_key"}
+    assert (await http.get("/v1/stats", headers=bearer(made["api_key"]))).status_code == 200
+    lines = (await saas("tenant", "list", "--json")).answer.splitlines()
+    row = next(row for row in map(json.loads, lines) if row["slug"] == "hooli")
+    assert row == made["tenant"]
+    assert (row["name"], row["plan"], row["status"]) == ("Hooli [Inc]", "pro", "active")
+    table = (await saas("tenant", "list")).answer
+    assert "hooli" in table
+    assert row["id"] in table
+
+
+async def test_tenant_that_cannot_be_is_refused_and_not_made(saas: Saas) -> None:
+    email = ("--owner-email", "owner@piper.test")
+    assert (await saas("tenant", "create", "piper", *email)).answer
+
+    taken = await saas("tenant", "create", "piper", *email)
+    shouting = await saas("tenant", "create", "Piper!", *email)
+    nameless = await saas("tenant", "create", "pied", "--owner-email", "nobody")
+    unknown = await saas("tenant", "create", "pied", "--plan", "gold", *email)
+
+    assert taken.refusal == "A tenant with this slug exists already."
+    assert "slug" in shouting.refusal
+    assert "email" in nameless.refusal
+    assert unknown.refusal
+    rows = (await saas("tenant", "list", "--json")).answer.splitlines()
+    slugs = [json.loads(row)["slug"] for row in rows]
+    assert (slugs.count("piper"), slugs.count("pied")) == (1, 0)
+
+
+async def test_token_of_a_member_opens_the_members_tenant_alone(
+    saas: Saas, http: httpx.AsyncClient, tenant: Any, other_tenant: Any
+) -> None:
+    project = await tenant.create("projects", name="Ours")
+    foreign = await other_tenant.create("projects", name="Theirs")
+    slug = tenant.body["tenant"]["slug"]
+
+    for subject in ((), ("--subject", tenant.owner_id)):
+        token = (await saas("token", "--tenant", slug, *subject)).answer
+
+        for id, status in ((project["id"], 200), (foreign["id"], 404)):
+            answer = await http.get(f"/v1/projects/{id}", headers=bearer(token))
+            assert answer.status_code == status
+        platform = await http.get("/v1/admin/tenants", headers=bearer(token))
+        assert platform.status_code == 401
+    stranger = (await saas("token", "--tenant", slug, "--subject", other_tenant.owner_id)).answer
+    assert (await http.get("/v1/projects", headers=bearer(stranger))).status_code == 401
+
+
+async def test_token_of_the_platform_opens_no_tenant(saas: Saas, http: httpx.AsyncClient) -> None:
+    token = (await saas("token", "--subject", "ops")).answer
+
+    assert (await http.get("/v1/admin/tenants", headers=bearer(token))).status_code == 200
+    assert (await http.get("/v1/projects", headers=bearer(token))).status_code == 401
+
+
+async def test_token_that_could_not_be_used_is_refused(saas: Saas, tenant: Any) -> None:
+    slug = tenant.body["tenant"]["slug"]
+    assert (await saas("token", "--tenant", slug, "--ttl", "60")).answer
+
+    for wish in (
+        ("--tenant", "no-such-tenant"),
+        ("--tenant", slug, "--subject", "nobody"),
+        ("--tenant", slug, "--ttl", "0"),
+    ):
+        assert (await saas("token", *wish)).refusal
+
+
+async def test_url_prints_the_address_of_each_role(saas: Saas, settings: Settings) -> None:
+    assert (await saas("url")).answer == settings.database_url
+    for role, url in (
+        ("app", settings.database_url),
+        ("platform", settings.platform_database_url),
+        ("migrator", settings.migration_database_url),
+    ):
+        printed = (await saas("url", role)).answer
+        assert printed == url
+        with psycopg.connect(printed) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (f"saas_{role}",)
+
+    assert (await saas("url", "migrator", migration_database_url=None)).refusal
+
+
+@pytest.fixture
+def empty(postgres: EmbeddedPostgres) -> Iterator[dict[str, str]]:
+    """The addresses of a database that is not there yet."""
+    yield {
+        "database_url": postgres.dsn(APP, "cli"),
+        "platform_database_url": postgres.dsn(PLATFORM, "cli"),
+        "migration_database_url": postgres.dsn(MIGRATOR, "cli"),
+    }
+    admin_url = postgres.dsn(postgres.superuser, "postgres")
+    with psycopg.connect(admin_url, autocommit=True) as administrator:
+        administrator.execute("DROP DATABASE IF EXISTS cli WITH (FORCE)")
+
+
+async def test_server_of_ones_own_is_set_up_by_three_commands(
+    saas: Saas, postgres: EmbeddedPostgres, empty: dict[str, str]
+) -> None:
+    administrator = postgres.dsn(postgres.superuser, "postgres")
+
+    for _ in range(2):
+        ready = await saas("bootstrap", administrator, "--database", "cli")
+        assert "database cli are ready" in ready.answer
+    before = await saas("doctor", **empty)
+    for _ in range(2):
+        assert (await saas("migrate", **empty)).answer == ""
+    after = await saas("doctor", **empty)
+
+    assert before.code == 1
+    assert "error: The database is at revision none" in before.out
+    assert after.answer.splitlines()[-1] == "Both locks are in place."
+
+
+async def test_doctor_tells_each_fault_in_a_line(
+    saas: Saas, postgres: EmbeddedPostgres, empty: dict[str, str]
+) -> None:
+    await saas("bootstrap", postgres.dsn(postgres.superuser, "postgres"), "--database", "cli")
+    await saas("migrate", **empty)
+    with psycopg.connect(postgres.dsn(postgres.superuser, "cli")) as administrator:
+        administrator.execute("ALTER TABLE projects DISABLE ROW LEVEL SECURITY")
+
+    ran = await saas("doctor", **empty)
+
+    assert ran.code == 1
+    lines = ran.out.splitlines()
+    assert all(line.startswith(("warning: ", "error: ")) for line in lines)
+    assert any(line.startswith("error: ") and "projects" in line for line in lines)
+
+
+async def test_unreachable_server_is_one_line(saas: Saas) -> None:
+    nowhere = "postgresql://saas@127.0.0.1:1/saas"
+    urls = dict.fromkeys(("database_url", "platform_database_url"), nowhere)
+
+    for arguments in (("tenant", "list"), ("tenant", "list", "--json"), ("token",)):
+        assert "Connect call failed" in (await saas(*arguments, **urls)).refusal
+    for refused in (
+        await saas("migrate", migration_database_url=nowhere),
+        await saas("bootstrap", nowhere),
+    ):
+        assert "Connection refused" in refused.refusal
+    assert "is needed" in (await saas("migrate", migration_database_url=None)).refusal
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"port": "eighty"}, "SAAS_PORT: Expected `int`"),
+        ({"prot": "8000"}, "SAAS_PROT is no setting"),
+        ({"server": "apache"}, "SAAS_SERVER: Invalid enum value"),
+        ({"jwt_secret": None, "jwt_secret_file": "/no/such/file"}, "SAAS_JWT_SECRET_FILE: cannot"),
+        ({"database_url": None}, "SAAS_DATABASE_URL is missing"),
+        ({"platform_database_url": None}, "SAAS_PLATFORM_DATABASE_URL is needed"),
+        (
+            {"environment": "prod", "platform_key": None, "metrics_token": None},
+            "SAAS_PLATFORM_KEY is needed",
+        ),
+        ({"jwt_secret": "short"}, "SAAS_JWT_SECRET is shorter"),
+    ],
+)
+async def test_bad_setting_is_refused_by_its_name(
+    saas: Saas, changes: dict[str, str | None], words: str
+) -> None:
+    assert words in (await saas("token", **changes)).refusal
+
+
+async def test_help_knows_every_command_of_the_readme(saas: Saas) -> None:
+    section = README.read_text().partition("## The command line")[2].partition("## ")[0]
+    named = re.findall(r"`saas ([a-z| ]+)`", " ".join(section.split()))
+    assert len(named) > 5
+
+    for words in named:
+        *group, commands = words.split()
+        overview = (await saas(*group, "--help")).answer
+        for command in commands.split("|"):
+            assert re.search(rf"│ {command} ", overview), f"{command} is not in the help"
+            own = (await saas(*group, command, "--help")).answer
+            assert re.search(rf"Usage: .*{' '.join((*group, command))}", own)
+
+
+async def test_wrong_use_shows_the_right_one(saas: Saas) -> None:
+    for arguments in (("tenant", "create", "acme"), ("tenants",), ("url", "root"), ("token", "-x")):
+        ran = await saas(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert "Usage: " in ran.err
+        assert "Traceback" not in ran.err

@@ -76,14 +76,14 @@ def start_peer(folder: Path, *, database_url: str, database: str) -> Contender:
     )
 
 
-def start_seed(folder: Path, *, database_url: str, database: str) -> Contender:
-    """The peer with the tutorial's refresh after each commit."""
+def start_lean(folder: Path, *, database_url: str, database: str) -> Contender:
+    """The peer without the refresh after each commit."""
     return _start_uvicorn(
-        "seed",
+        "lean",
         folder,
         app="tests.bench.peer.app:app",
         ready="/openapi.json",
-        environment={"PEER_DATABASE_URL": database_url, "PEER_REFRESHES": "1"},
+        environment={"PEER_DATABASE_URL": database_url, "PEER_LEAN": "1"},
         database=database,
     )
 

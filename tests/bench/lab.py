@@ -99,7 +99,7 @@ def _open_peers(stack: ExitStack, server: EmbeddedPostgres, options: Options) ->
     started = []
     for start, url, is_chosen in (
         (contenders.start_peer, postgres.peer_url(server), True),
-        (contenders.start_seed, postgres.peer_url(server), options.seed),
+        (contenders.start_lean, postgres.peer_url(server), options.lean),
         (contenders.start_floor, postgres.floor_url(server), options.floor),
     ):
         if is_chosen:

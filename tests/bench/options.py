@@ -15,7 +15,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[str, ...]
     server: str
     product: bool
-    seed: bool
+    lean: bool
     floor: bool
     tenants: int
     projects: int

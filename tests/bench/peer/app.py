@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 
-from tests.bench.peer.database import REFRESHES, Session, engine
+from tests.bench.peer.database import IS_LEAN, Session, engine
 from tests.bench.peer.models import Project
 from tests.bench.peer.schemas import ProjectCreate, ProjectPage, ProjectRead, ProjectUpdate
 
@@ -90,7 +90,7 @@ async def update_project(
 
 async def save(session: Session, project: Project) -> None:
     await session.commit()
-    if REFRESHES:
+    if not IS_LEAN:
         await session.refresh(project)
 
 

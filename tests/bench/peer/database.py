@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 # As FastAPI's tutorial and most seeds do it: commit, then read the row again. RETURNING has given
 # it already, so the lean peer does not.
-REFRESHES = os.environ.get("PEER_REFRESHES") == "1"
+IS_LEAN = os.environ.get("PEER_LEAN") == "1"
 
 engine = create_async_engine(os.environ["PEER_DATABASE_URL"], pool_size=10, max_overflow=0)
 new_session = async_sessionmaker(engine, expire_on_commit=False)

@@ -38,7 +38,7 @@ def operations_of(_: click.Context, __: click.Parameter, value: str) -> tuple[st
 )
 @click.option("--server", type=click.Choice(["granian", "uvicorn"]), default="granian")
 @click.option("--product/--no-product", default=True, help="Measure the product.")
-@click.option("--lean", is_flag=True, help="Measure the peer without its refresh after commit, too.")
+@click.option("--lean", is_flag=True, help="Measure the peer without its refresh, too.")
 @click.option("--floor", is_flag=True, help="Measure hand-written asyncpg in Litestar, too.")
 @click.option("--tenants", type=click.IntRange(2, 1_000), default=200)
 @click.option("--projects", type=click.IntRange(1_000, 10_000_000), default=1_000_000)

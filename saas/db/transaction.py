@@ -1,7 +1,7 @@
 """One transaction per request, begun at its first statement and ended by the framework's edge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -11,6 +11,7 @@ from saas.db.connection import TenantConnection
 from saas.db.database import Database
 from saas.db.error_mapping import FAILURES, refusal_for
 from saas.db.pool import Pool
+from saas.db.statements import Statement
 from saas.errors import Unavailable, Unbound
 
 # A cancelled statement is waited for; a server that does not answer must not hold its caller.
@@ -59,6 +60,10 @@ class Transaction:
             except FAILURES as error:
                 raise refusal_for(error) from error
             return rows
+
+    async def run(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Run a compiled statement with its parameters by name; else like `fetch`."""
+        return await self.fetch(statement.sql, statement.arguments(values))
 
     async def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""

@@ -59,9 +59,7 @@ def stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
     )
     async def get_stats() -> ASGIApp:
         tenant_id = context.principal().tenant_id
-        rows = await current_transaction().fetch(
-            statement.sql, statement.arguments({"tenant_id": tenant_id})
-        )
+        rows = await current_transaction().run(statement, {"tenant_id": tenant_id})
         counts = {
             row["name"]: ResourceStats(row["total"], row["active"], row["deleted"]) for row in rows
         }

@@ -12,7 +12,7 @@ from saas import context
 from saas.db.filters import matching, paged, parameters, shape_of
 from saas.db.models import table_of
 from saas.db.query import MAX_LIMIT, ListQuery, QueryGrammar
-from saas.db.repository import Page
+from saas.db.row_operations import Page
 from saas.db.statements import ShapeCache, Statement, tenant_predicate
 from saas.db.transaction import current_transaction
 from saas.errors import NotFound
@@ -98,16 +98,15 @@ async def _count(query: ListQuery) -> int:
     statement = _pages.get(
         ("count", shape_of(query)), lambda: matching(counted, _tenants, query, _SEARCH)
     )
-    arguments = statement.arguments(parameters(query))
-    rows = await current_transaction().fetch(statement.sql, arguments)
+    rows = await current_transaction().run(statement, parameters(query))
     total: int = rows[0]["total"]
     return total
 
 
 async def first_owner() -> UUID:
     """The id of the bound tenant's first active owner. Raises NotFound."""
-    arguments = _FIRST_OWNER.arguments({"tenant_id": context.principal().tenant_id})
-    rows = await current_transaction().fetch(_FIRST_OWNER.sql, arguments)
+    values = {"tenant_id": context.principal().tenant_id}
+    rows = await current_transaction().run(_FIRST_OWNER, values)
     if not rows:
         raise NotFound
     owner: UUID = rows[0]["id"]
@@ -115,7 +114,7 @@ async def first_owner() -> UUID:
 
 
 async def _run(statement: Statement, values: dict[str, Any]) -> list[TenantRead]:
-    rows = await current_transaction().fetch(statement.sql, statement.arguments(values))
+    rows = await current_transaction().run(statement, values)
     return [TenantRead(*row) for row in rows]
 
 

@@ -111,7 +111,7 @@ async def _insert(table: Table, values: dict[str, Any]) -> None:
     # No RETURNING: the platform role may write these rows, not read tenants' tables.
     columns = {name: bindparam(name, type_=table.c[name].type) for name in values}
     statement = Statement(insert(table).values(columns))
-    await current_transaction().fetch(statement.sql, statement.arguments(values))
+    await current_transaction().run(statement, values)
 
 
 _tenants, _members, _api_keys = table_of(Tenant), table_of(Member), table_of(ApiKeyRow)

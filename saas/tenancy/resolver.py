@@ -130,8 +130,7 @@ class Resolver:
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
         with context.acting_as(finder):
             async with Transaction(self._pool, read_only=True) as work:
-                arguments = statement.arguments({"tenant_id": tenant_id, "id": id})
-                rows = await work.fetch(statement.sql, arguments)
+                rows = await work.run(statement, {"tenant_id": tenant_id, "id": id})
                 await work.commit()
         if not rows:
             raise Unauthenticated

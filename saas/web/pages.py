@@ -8,7 +8,7 @@ from litestar.connection import Request
 from msgspec import UNSET, UnsetType
 
 from saas.db.query import Condition, ListQuery, QueryGrammar, bad_parameter
-from saas.db.repository import Page
+from saas.db.row_operations import Page
 from saas.errors import BadRequest
 from saas.web.answer import Answer, json_answer
 from saas.web.cursors import Cursors

@@ -1,0 +1,250 @@
+"""The operations on tenants' rows: get, list, create, update, delete, restore, purge, count.
+
+Every statement carries the tenant of the context; the transaction that runs it is bound to the
+same tenant by row-level security.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Table
+
+from saas import context
+from saas.db import statements
+from saas.db.error_mapping import unknown_reference
+from saas.db.filters import parameters, shape_of
+from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_key, table_of
+from saas.db.operation import Operation, Rows, Step
+from saas.db.query import ListQuery, QueryGrammar
+from saas.db.statements import ShapeCache, Statement
+from saas.errors import FieldError, Invalid, NotDeleted, NotFound, ParentGone, VersionConflict
+
+Model = TypeVar("Model", bound=TenantRow)
+Read = TypeVar("Read", bound=msgspec.Struct)
+
+
+class Page(msgspec.Struct, Generic[Read], frozen=True, kw_only=True):
+    """`next_after` is the position behind which the next page begins; None on the last page."""
+
+    items: list[Read]
+    next_after: tuple[Any, ...] | None = None
+    total: int | None = None
+
+
+class RowOperations(Generic[Model, Read]):
+    """What the repositories do to the rows of `model`, read as `read`. A method runs nothing: it
+    returns the Operation that a repository drives. Its promise stands at the repository's method
+    of the same name."""
+
+    def __init__(
+        self,
+        model: type[Model],
+        read: type[Read],
+        *,
+        search: Sequence[str] = (),
+        natural_key: tuple[str, ...] = (),
+    ) -> None:
+        self.table: Table = table_of(model)
+        self.read = read
+        self.natural_key = natural_key
+        self.writable = frozenset(self.table.c.keys()) - PROTECTED
+        self.grammar = QueryGrammar(self.table, search=search, hidden=_masked(self.table))
+        self.columns = read.__struct_fields__
+        self.references: dict[str, str] = {
+            c.name: c.info["references"] for c in self.table.c if "references" in c.info
+        }
+        self._search = tuple(search)
+        self._shapes = ShapeCache()
+        if natural_key:
+            if not issubclass(model, TenantModel):
+                raise TypeError(f"{model.__name__}: a natural key needs a TenantModel")
+            add_natural_key(model, natural_key)
+
+    def get(self, id: UUID, *, include_deleted: bool = False) -> Operation[Read]:
+        row = yield from self._one(
+            ("get", include_deleted),
+            lambda: statements.select_one(
+                self.table, self.columns, include_deleted=include_deleted
+            ),
+            {"id": id},
+        )
+        if row is None:
+            raise NotFound
+        return row
+
+    def list(self, query: ListQuery | None = None) -> Operation[Page[Read]]:
+        query = query or ListQuery()
+        columns = self._page_columns(query)
+        statement = self._shapes.get(
+            ("list", shape_of(query)),
+            lambda: statements.select_page(self.table, columns, query, self._search),
+        )
+        rows = yield from run(statement, parameters(query))
+        items = [self.read(*row[: len(self.columns)]) for row in rows[: query.limit]]
+        next_after = None
+        if len(rows) > query.limit:
+            last = rows[query.limit - 1]
+            next_after = tuple(last[columns.index(key.column)] for key in query.sort)
+        total = None
+        if query.include_total or query.offset is not None:
+            total = yield from self.count(query)
+        return Page(items=items, next_after=next_after, total=total)
+
+    def count(self, query: ListQuery | None = None) -> Operation[int]:
+        query = msgspec.structs.replace(query or ListQuery(), after=None, offset=None)
+        statement = self._shapes.get(
+            ("count", shape_of(query)),
+            lambda: statements.count_matching(self.table, query, self._search),
+        )
+        rows = yield from run(statement, parameters(query))
+        total: int = rows[0][0]
+        return total
+
+    def create(self, values: Mapping[str, Any]) -> Operation[Read]:
+        self.refuse_protected(values)
+        yield from self.check_references(values)
+        actor = context.principal().actor
+        authors = {"created_by": actor, "updated_by": actor} if "version" in self.table.c else {}
+        columns = (*values, *authors)
+        row = yield from self._one(
+            ("create", columns),
+            lambda: statements.insert_row(self.table, columns, self.columns),
+            _named({**values, **authors}),
+        )
+        if row is None:
+            raise RuntimeError("INSERT … RETURNING gave no row")
+        return row
+
+    def update(
+        self, id: UUID, changes: Mapping[str, Any], *, version: int | None = None
+    ) -> Operation[Read]:
+        self.refuse_protected(changes)
+        if not changes:
+            return (yield from self._unchanged(id, version))
+        yield from self.check_references(changes)
+        columns = tuple(changes)
+        row = yield from self._one(
+            ("update", columns, version is None),
+            lambda: statements.update_row(
+                self.table, columns, self.columns, versioned=version is not None
+            ),
+            _named(changes) | self._edit(id, version),
+        )
+        return row if row is not None else (yield from self._unchanged(id, version))
+
+    def delete(self, id: UUID, *, version: int | None = None) -> Operation[None]:
+        row = yield from self._one(
+            ("delete", version is None),
+            lambda: statements.soft_delete_row(
+                self.table, self.columns, versioned=version is not None
+            ),
+            self._edit(id, version),
+        )
+        if row is None:
+            yield from self._unchanged(id, version)
+            raise NotFound
+
+    def restore(self, id: UUID, *, version: int | None = None) -> Operation[Read]:
+        present = yield from self.get(id, include_deleted=True)
+        if version is not None and _version(present) != version:
+            raise VersionConflict(_version(present))
+        if _is_live(present):
+            raise NotDeleted
+        try:
+            yield from self.check_references(
+                {name: getattr(present, name) for name in self.references}
+            )
+        except Invalid:
+            raise ParentGone from None
+        row = yield from self._one(
+            ("restore", version is None),
+            lambda: statements.restore_row(self.table, self.columns, versioned=version is not None),
+            self._edit(id, version),
+        )
+        if row is None:
+            # Another request was first; what it left decides.
+            return (yield from self.restore(id, version=version))
+        return row
+
+    def purge(self, id: UUID, *, version: int | None = None) -> Operation[None]:
+        statement = self._shapes.get(
+            ("purge", version is None),
+            lambda: statements.purge_row(self.table, versioned=version is not None),
+        )
+        if not (yield from run(statement, self._edit(id, version))):
+            present = yield from self.get(id, include_deleted=True)
+            raise VersionConflict(_version(present))
+
+    def check_references(self, values: Mapping[str, Any]) -> Operation[None]:
+        """Raise Invalid for a reference to a deleted row; the foreign key refuses absent and
+        foreign ones, but for it a deleted row is there."""
+        for column, parent in self.references.items():
+            id = values.get(column)
+            if id is not None and not (yield from live_ids(parent, [id])):
+                raise unknown_reference(column)
+
+    def refuse_protected(self, values: Iterable[str]) -> None:
+        refused = [name for name in values if name not in self.writable]
+        if refused:
+            raise Invalid(
+                errors=[
+                    FieldError(f"/{name}", "unknown_field", "It cannot be written.")
+                    for name in refused
+                ]
+            )
+
+    def _unchanged(self, id: UUID, version: int | None) -> Operation[Read]:
+        present = yield from self.get(id)
+        current = _version(present)
+        if version is not None and current != version:
+            raise VersionConflict(current)
+        return present
+
+    def _one(
+        self, shape: tuple[Any, ...], build: Any, values: dict[str, Any]
+    ) -> Operation[Read | None]:
+        rows = yield from run(self._shapes.get(shape, build), values)
+        return self.read(*rows[0]) if rows else None
+
+    def _edit(self, id: UUID, version: int | None) -> dict[str, Any]:
+        return {"id": id, "expected_version": version, "actor": context.principal().actor}
+
+    def _page_columns(self, query: ListQuery) -> tuple[str, ...]:
+        extra = (key.column for key in query.sort if key.column not in self.columns)
+        return (*self.columns, *extra)
+
+
+_live_shapes = ShapeCache()
+
+
+def live_ids(parent: str, ids: Sequence[UUID]) -> Operation[set[UUID]]:
+    """Those of `ids` that are live rows of the tenant, and stay so until the transaction ends."""
+    table = Base.metadata.tables[parent]
+    statement = _live_shapes.get(parent, lambda: statements.select_live_ids(table))
+    rows = yield from run(statement, {"ids": ids})
+    return {row[0] for row in rows}
+
+
+def run(statement: Statement, values: dict[str, Any]) -> Operation[Rows]:
+    """One statement of the bound tenant. Raises Unbound without one."""
+    values["tenant_id"] = context.principal().tenant_id
+    return (yield Step(statement, values))
+
+
+def _version(row: msgspec.Struct) -> int:
+    version: int = row.version  # type: ignore[attr-defined]  # every TenantModel's read has it
+    return version
+
+
+def _is_live(row: msgspec.Struct) -> bool:
+    return row.deleted_at is None  # type: ignore[attr-defined]  # every TenantModel's read has it
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"v_{name}": value for name, value in values.items()}
+
+
+def _masked(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column.info.get("masked")]

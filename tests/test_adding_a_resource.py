@@ -115,7 +115,8 @@ def test_migration_holds_all_that_guards_the_table(product: Product) -> None:
         "CREATE POLICY tenant_isolation ON invoices AS PERMISSIVE",
         "CREATE POLICY tenant_fence ON invoices AS RESTRICTIVE",
         "GRANT SELECT ON invoices TO saas_app",
-        "CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON public.invoices",
+        "CREATE TRIGGER audit_inserted AFTER INSERT ON public.invoices",
+        "CREATE TRIGGER audit_row AFTER DELETE OR UPDATE ON public.invoices",
         'op.drop_table("invoices")',
     ):
         assert part in written

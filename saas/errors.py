@@ -98,6 +98,13 @@ class AlreadyExists(Conflict):
     code, title = "already_exists", "Already exists"
 
 
+class Duplicate(Conflict):
+    """Two items of one request want to be the same row."""
+
+    code, title = "duplicate", "Duplicate"
+    detail = "Another item of this request has the same natural key."
+
+
 class VersionConflict(Conflict):
     """The `version` in the body is stale."""
 

@@ -2,16 +2,21 @@
 awaited, and `sync/repository.py` is the same for threads."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Table
 
+from saas.db.batch import batch
+from saas.db.batch_items import BatchItem, BatchResult, OnConflict
 from saas.db.operation import Operation, Result
 from saas.db.query import ListQuery, QueryGrammar
 from saas.db.row_operations import Model, Page, Read, RowOperations
 from saas.db.transaction import current_transaction
 from saas.errors import SaasError
+
+# `list` is a method of the repository.
+Results: TypeAlias = list[BatchResult]
 
 
 class TenantRepository(Generic[Model, Read]):
@@ -77,6 +82,21 @@ class TenantRepository(Generic[Model, Read]):
         natural key is taken by now, ParentGone when a row that it refers to is deleted, and
         VersionConflict when `version` is not the present one."""
         return await perform(self.operations.restore(id, version=version))
+
+    async def batch(
+        self,
+        items: Sequence[BatchItem | SaasError],
+        *,
+        is_atomic: bool = True,
+        on_conflict: OnConflict = "update",
+    ) -> Results:
+        """Carry out many changes in their order; those of one kind go in one statement. Atomic: the
+        first refusal is raised, with pointers that begin with `/items/<index>`. Otherwise each
+        item that is refused fails alone, and the others are kept. `on_conflict` is what an upsert
+        does to a live row with its natural key."""
+        return await perform(
+            batch(self.operations, items, is_atomic=is_atomic, on_conflict=on_conflict)
+        )
 
     async def purge(self, id: UUID, *, version: int | None = None) -> None:
         """Delete for good, deleted rows too; children go with it. The audit log keeps the row."""

@@ -4,12 +4,12 @@ Every statement carries the tenant of the context; the transaction that runs it 
 same tenant by row-level security.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Table
+from sqlalchemy import Executable, Table
 
 from saas import context
 from saas.db import statements
@@ -202,10 +202,16 @@ class RowOperations(Generic[Model, Read]):
             raise VersionConflict(current)
         return present
 
+    def run(
+        self, shape: tuple[Any, ...], build: Callable[[], Executable], values: dict[str, Any]
+    ) -> Operation[Rows]:
+        """Run the statement of `shape`, which `build` makes the first time."""
+        return (yield from run(self._shapes.get(shape, build), values))
+
     def _one(
-        self, shape: tuple[Any, ...], build: Any, values: dict[str, Any]
+        self, shape: tuple[Any, ...], build: Callable[[], Executable], values: dict[str, Any]
     ) -> Operation[Read | None]:
-        rows = yield from run(self._shapes.get(shape, build), values)
+        rows = yield from self.run(shape, build, values)
         return self.read(*rows[0]) if rows else None
 
     def _edit(self, id: UUID, version: int | None) -> dict[str, Any]:

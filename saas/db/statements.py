@@ -76,7 +76,7 @@ def tenant_predicate(table: Table) -> ColumnElement[bool]:
 def select_one(table: Table, columns: Sequence[str], *, include_deleted: bool) -> Executable:
     chosen = select(*(table.c[name] for name in columns))
     chosen = chosen.where(tenant_predicate(table), table.c.id == bindparam("id", type_=Uuid()))
-    return chosen if include_deleted else chosen.where(*_live(table))
+    return chosen if include_deleted else chosen.where(*live(table))
 
 
 def select_live_ids(table: Table) -> Executable:
@@ -84,7 +84,7 @@ def select_live_ids(table: Table) -> Executable:
     transaction. FOR SHARE: a key lock would let a soft delete pass."""
     ids = bindparam("ids", type_=ARRAY(Uuid()))
     found = select(table.c.id).where(tenant_predicate(table), table.c.id == any_(ids))
-    return found.where(*_live(table)).with_for_update(read=True)
+    return found.where(*live(table)).with_for_update(read=True)
 
 
 def select_page(
@@ -112,23 +112,23 @@ def update_row(
     names = tuple(columns)
     changes = or_(*(table.c[n].is_distinct_from(_value(table.c[n])) for n in names))
     return (
-        _edited(table, versioned=versioned, returning=returning)
-        .where(*_live(table), changes)
+        _edited_row(table, versioned=versioned, returning=returning)
+        .where(*live(table), changes)
         .values({name: _value(table.c[name]) for name in names})
     )
 
 
 def soft_delete_row(table: Table, returning: Sequence[str], *, versioned: bool) -> Executable:
     return (
-        _edited(table, versioned=versioned, returning=returning)
-        .where(*_live(table))
+        _edited_row(table, versioned=versioned, returning=returning)
+        .where(*live(table))
         .values(deleted_at=func.now(), deleted_by=bindparam("actor"))
     )
 
 
 def restore_row(table: Table, returning: Sequence[str], *, versioned: bool) -> Executable:
     return (
-        _edited(table, versioned=versioned, returning=returning)
+        _edited_row(table, versioned=versioned, returning=returning)
         .where(table.c.deleted_at.is_not(None))
         .values(deleted_at=None, deleted_by=None)
     )
@@ -141,22 +141,25 @@ def purge_row(table: Table, *, versioned: bool) -> Executable:
     return gone.returning(table.c.id)
 
 
-def _edited(table: Table, *, versioned: bool, returning: Sequence[str]) -> Update:
-    edited = update(table).where(
-        tenant_predicate(table), table.c.id == bindparam("id", type_=Uuid())
-    )
-    if versioned:
-        edited = edited.where(table.c.version == bindparam("expected_version"))
-    return edited.values(
-        version=table.c.version + 1, updated_at=func.now(), updated_by=bindparam("actor")
-    ).returning(*(table.c[name] for name in returning))
-
-
-def _live(table: Table) -> tuple[ColumnElement[bool], ...]:
+def live(table: Table) -> tuple[ColumnElement[bool], ...]:
     """The condition of a lookup by id. Not `deleted_at IS NULL`: that would let the planner take
     the partial index of the natural key, which it prefers while the table is small and has no
     statistics, and a prepared plan would go on walking all live rows of a tenant that has grown."""
     return (func.num_nulls(table.c.deleted_at) == 1,) if "deleted_at" in table.c else ()
+
+
+def edited(table: Table) -> Update:
+    """An UPDATE that leaves its mark. Which rows it changes is the caller's to say."""
+    return update(table).values(
+        version=table.c.version + 1, updated_at=func.now(), updated_by=bindparam("actor")
+    )
+
+
+def _edited_row(table: Table, *, versioned: bool, returning: Sequence[str]) -> Update:
+    one = edited(table).where(tenant_predicate(table), table.c.id == bindparam("id", type_=Uuid()))
+    if versioned:
+        one = one.where(table.c.version == bindparam("expected_version"))
+    return one.returning(*(table.c[name] for name in returning))
 
 
 def _value(column: Column[Any]) -> ColumnElement[Any]:

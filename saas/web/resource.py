@@ -8,7 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from saas.db.models import TenantModel
 from saas.db.repository import TenantRepository
 from saas.web.cursors import Cursors
-from saas.web.routes import Routed, resource_handlers
+from saas.web.routed import Routed
+from saas.web.routes import resource_handlers
 from saas.web.schemas import Create, Read, Update
 
 Model = TypeVar("Model", bound=TenantModel)

@@ -1,46 +1,33 @@
 """The routes that every resource has. Each handler is one call of the repository and an Answer."""
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from litestar import delete, get, patch, post
 from litestar.connection import Request
-from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import BodyKwarg, FromPath
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from saas.db.audit import AuditEntry, AuditLog
 from saas.db.query import Condition
 from saas.db.repository import TenantRepository
 from saas.web.answer import Answer, json_answer
-from saas.web.cursors import Cursors
+from saas.web.batch_routes import batch_handler
 from saas.web.described import HARD, IF_MATCH, IF_NONE_MATCH, described, list_parameters
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.preconditions import etag_header, is_unmodified
+from saas.web.routed import JSON_BODY, Routed
 from saas.web.row_request import header, is_hard, require_permission, row_id, wanted_version
-from saas.web.schemas import Create, Read, Update, values_of
+from saas.web.schemas import values_of
 
 AnyRequest = Request[Any, Any, Any]
-JSON_BODY = BodyKwarg(media_type=RequestEncodingType.JSON)
 
 audit_entries: TenantRepository[AuditLog, AuditEntry] = TenantRepository(AuditLog, AuditEntry)
 
 
-class Routed(NamedTuple):
-    """What the routes need to know of a resource."""
-
-    name: str
-    repository: TenantRepository[Any, Any]
-    cursors: Cursors
-    create: type[Create]
-    update: type[Update]
-    read: type[Read]
-    requires_match: bool
-
-
 def resource_handlers(resource: Routed) -> list[HTTPRouteHandler]:
     """Every generated handler of `resource`, relative to its path."""
-    builders = (_list, _create, _get, _update, _delete, _restore, _history)
+    builders = (_list, _create, _get, _update, _delete, _restore, _history, batch_handler)
     return [build(resource) for build in builders]
 
 

@@ -25,7 +25,7 @@ _MEDIA_TYPE = re.compile(
 _DISCONNECTED = "client disconnected prematurely"
 
 # By handler, not by type: to hash an annotation with Litestar's markers takes 60 us.
-_decoders: WeakKeyDictionary[HTTPRouteHandler, BodyDecoder] = WeakKeyDictionary()
+_decoders: WeakKeyDictionary[HTTPRouteHandler, Any] = WeakKeyDictionary()
 
 
 class ClientDisconnected(Exception):
@@ -73,6 +73,8 @@ class StrictRequest(Request[Any, Any, State]):
             raise UnsupportedMediaType
 
 
-def _decoder_for(handler: HTTPRouteHandler) -> BodyDecoder:
+def _decoder_for(handler: HTTPRouteHandler) -> Any:
+    if make := handler.opt.get("make_decoder"):
+        return make()
     field = handler.parsed_data_field
     return BodyDecoder(Any if field is None else field.raw)

@@ -1,0 +1,81 @@
+"""Many changes at once: neighbours of one kind go in one statement, and only where that fails, one
+by one, so that exactly the bad ones are told."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from saas.db.batch_items import BatchItem, BatchResult, OnConflict, Outcome
+from saas.db.batch_sets import change, change_one
+from saas.db.operation import Operation
+from saas.db.row_operations import RowOperations
+from saas.db.savepoint import attempt
+from saas.errors import FieldError, SaasError
+
+
+def batch(
+    rows: RowOperations[Any, Any],
+    items: Sequence[BatchItem | SaasError],
+    *,
+    is_atomic: bool,
+    on_conflict: OnConflict,
+) -> Operation[list[BatchResult]]:
+    """Carry out `items` in their order. Atomic: the first refusal is raised. Otherwise an item
+    fails alone; one that is a refusal already fails as that. Pointers of the others begin with
+    `/items/<index>`."""
+    results: dict[int, BatchResult] = {}
+    good: dict[int, BatchItem] = {}
+    for index, item in enumerate(items):
+        if isinstance(item, SaasError):
+            results[index] = _result(index, item, is_atomic=is_atomic)
+        else:
+            good[index] = item
+    for run in _runs(good):
+        outcomes: dict[int, Outcome] = {}
+        if len(run) > 1:
+            together = yield from attempt(change(rows, run, on_conflict))
+            outcomes = {} if isinstance(together, SaasError) else together
+        for index, item in run.items():
+            outcome = outcomes.get(index)
+            if outcome is None:
+                outcome = yield from attempt(change_one(rows, item, on_conflict))
+            results[index] = _result(index, _located(outcome, index), is_atomic=is_atomic)
+    return [results[index] for index in range(len(items))]
+
+
+def _runs(items: dict[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
+    """Neighbours that one statement can change: of one shape, and no row twice."""
+    for _, neighbours in groupby(items.items(), key=lambda pair: _shape(pair[1])):
+        run: dict[int, BatchItem] = {}
+        ids: set[UUID] = set()
+        for index, item in neighbours:
+            if item.id is not None and item.id in ids:
+                yield run
+                run, ids = {}, set()
+            run[index] = item
+            if item.id is not None:
+                ids.add(item.id)
+        yield run
+
+
+def _shape(item: BatchItem) -> tuple[Any, ...]:
+    return item.kind, tuple(item.values), item.version is None
+
+
+def _result(index: int, outcome: Outcome, *, is_atomic: bool) -> BatchResult:
+    if not isinstance(outcome, SaasError):
+        return BatchResult(index=index, status=outcome.status, id=outcome.id)
+    if is_atomic:
+        raise outcome
+    return BatchResult(index=index, status="failed", refusal=outcome)
+
+
+def _located(refusal: Outcome, index: int) -> Outcome:
+    """A refusal with pointers into the batch instead of into the row."""
+    if not isinstance(refusal, SaasError):
+        return refusal
+    refusal.errors = tuple(
+        error._replace(pointer=f"/items/{index}/data{error.pointer}") for error in refusal.errors
+    ) or (FieldError(f"/items/{index}", refusal.code, refusal.message),)
+    return refusal

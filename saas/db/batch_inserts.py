@@ -1,0 +1,104 @@
+"""Many new rows by one statement, and rows that may be there already."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from saas import context
+from saas.db import batch_statements as sql
+from saas.db.batch_items import BatchItem, Change, Outcome
+from saas.db.operation import Operation
+from saas.db.operation import Rows as Found
+from saas.db.row_operations import RowOperations
+from saas.errors import Duplicate, FieldError, Invalid
+
+Rows: TypeAlias = RowOperations[Any, Any]
+Items: TypeAlias = Mapping[int, BatchItem]
+
+
+def create(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
+    """Insert those that conflict with no row and no other item."""
+    columns = _columns(items)
+    ids = {index: uuid7() for index in items}
+    found = yield from rows.run(
+        ("insert", columns),
+        lambda: sql.insert_rows(rows.table, columns, ("id",)),
+        _values(items, ids, columns),
+    )
+    inserted = {row[0] for row in found}
+    return {index: Change("created", id) for index, id in ids.items() if id in inserted}
+
+
+def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outcome]]:
+    """Insert, and change or skip the live rows with the same natural key. An item with the key of
+    one before it is refused, for its order would decide."""
+    if not rows.natural_key:
+        raise Invalid("This resource has no natural key, so it takes no upsert.")
+    done = _duplicates(rows, items)
+    fit = {index: item for index, item in items.items() if index not in done}
+    if skips:
+        done |= yield from create(rows, fit)
+    else:
+        columns = _columns(fit)
+        found = yield from rows.run(
+            ("upsert", columns),
+            lambda: sql.upsert_rows(rows.table, columns, rows.natural_key),
+            _values(fit, {index: uuid7() for index in fit}, columns),
+        )
+        done |= _matched(rows, fit, found)
+    left = {index: item for index, item in fit.items() if index not in done}
+    return done | (yield from _skipped(rows, left))
+
+
+def _matched(rows: Rows, items: Items, found: Found) -> dict[int, Outcome]:
+    by_key = {tuple(row[2:]): row for row in found}
+    matched = {index: by_key.get(_key(rows, item)) for index, item in items.items()}
+    return {
+        index: Change("created" if row[1] else "updated", row[0])
+        for index, row in matched.items()
+        if row is not None
+    }
+
+
+def _skipped(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
+    """Those whose live row is there already."""
+    if not items:
+        return {}
+    found = yield from rows.run(
+        ("by key",),
+        lambda: sql.select_by_key(rows.table, rows.natural_key),
+        sql.arrays_of(rows.natural_key, [item.values for item in items.values()]),
+    )
+    ids = {tuple(row[1:]): row[0] for row in found}
+    keys = {index: _key(rows, item) for index, item in items.items()}
+    return {index: Change("skipped", ids[key]) for index, key in keys.items() if key in ids}
+
+
+def _duplicates(rows: Rows, items: Items) -> dict[int, Outcome]:
+    first: dict[tuple[Any, ...], int] = {}
+    refused: dict[int, Outcome] = {}
+    for index, item in items.items():
+        missing = [name for name in rows.natural_key if item.values.get(name) is None]
+        if missing:
+            faults = [FieldError(f"/{name}", "missing_field", "Required.") for name in missing]
+            refused[index] = Invalid(errors=faults)
+        elif first.setdefault(_key(rows, item), index) != index:
+            message = f"Item {first[_key(rows, item)]} has the same."
+            faults = [FieldError(f"/{name}", "duplicate", message) for name in rows.natural_key]
+            refused[index] = Duplicate(errors=faults)
+    return refused
+
+
+def _key(rows: Rows, item: BatchItem) -> tuple[Any, ...]:
+    return tuple(item.values[name] for name in rows.natural_key)
+
+
+def _columns(items: Items) -> tuple[str, ...]:
+    return tuple(next(iter(items.values())).values)
+
+
+def _values(items: Items, ids: Mapping[int, UUID], columns: tuple[str, ...]) -> dict[str, Any]:
+    arrays = sql.arrays_of(columns, [item.values for item in items.values()])
+    return {**arrays, "c_id": list(ids.values()), "actor": context.principal().actor}

@@ -1,0 +1,41 @@
+"""What a batch takes and gives, item by item."""
+
+from typing import Any, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from saas.errors import SaasError
+
+Kind = Literal["create", "update", "upsert", "delete", "restore"]
+OnConflict = Literal["update", "skip", "error"]
+Status = Literal["created", "updated", "skipped", "deleted", "restored", "failed"]
+
+
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One change. `values` are the fields of a create, update or upsert. `id` names the row of an
+    update, delete or restore; `version`, if given, is the one that it must have."""
+
+    kind: Kind
+    id: UUID | None = None
+    version: int | None = None
+    values: dict[str, Any] = {}
+
+
+class Change(NamedTuple):
+    """What an item did, and to which row."""
+
+    status: Status
+    id: UUID | None
+
+
+Outcome: TypeAlias = Change | SaasError
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the item at `index`; `refusal` says why it failed."""
+
+    index: int
+    status: Status
+    id: UUID | None = None
+    refusal: SaasError | None = None

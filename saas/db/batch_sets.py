@@ -1,0 +1,63 @@
+"""A set of a batch: items of one shape, changed by one statement. An outcome that is left out means
+that the item is to be changed alone, which does it or finds out why not."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from saas.db.batch_edits import edit
+from saas.db.batch_inserts import create, upsert
+from saas.db.batch_items import BatchItem, Change, OnConflict, Outcome
+from saas.db.error_mapping import unknown_reference
+from saas.db.operation import Operation
+from saas.db.row_operations import RowOperations, live_ids
+from saas.errors import SaasError
+
+Rows: TypeAlias = RowOperations[Any, Any]
+Items: TypeAlias = Mapping[int, BatchItem]
+
+
+def change(rows: Rows, items: Items, on_conflict: OnConflict) -> Operation[dict[int, Outcome]]:
+    """Change `items` and tell what became of each. Raises what the database refuses of the set."""
+    first = next(iter(items.values()))
+    if first.kind == "restore":
+        return {}
+    rows.refuse_protected(first.values)
+    refused = yield from _dangling(rows, items)
+    fit = {index: item for index, item in items.items() if index not in refused}
+    if not fit:
+        return refused
+    if first.kind in {"update", "delete"}:
+        return refused | (yield from edit(rows, fit))
+    if first.kind == "create" or on_conflict == "error":
+        return refused | (yield from create(rows, fit))
+    return refused | (yield from upsert(rows, fit, skips=on_conflict == "skip"))
+
+
+def change_one(rows: Rows, item: BatchItem, on_conflict: OnConflict) -> Operation[Change]:
+    """Change one row. Raises why it cannot be changed."""
+    if item.kind == "restore" and item.id is not None:
+        row = yield from rows.restore(item.id, version=item.version)
+        return Change("restored", row.id)
+    outcomes = {} if item.kind == "create" else (yield from change(rows, {0: item}, on_conflict))
+    outcome = outcomes.get(0)
+    if isinstance(outcome, SaasError):
+        raise outcome
+    if outcome is None:
+        row = yield from rows.create(item.values)
+        outcome = Change("created", row.id)
+    return outcome
+
+
+def _dangling(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
+    """The items that refer to an absent or deleted row."""
+    refused: dict[int, Outcome] = {}
+    for column, parent in rows.references.items():
+        wanted = {index: item.values.get(column) for index, item in items.items()}
+        ids = {id for id in wanted.values() if id is not None}
+        if not ids:
+            continue
+        found = yield from live_ids(parent, list(ids))
+        for index, id in wanted.items():
+            if id is not None and id not in found:
+                refused[index] = unknown_reference(column)
+    return refused

@@ -1,0 +1,144 @@
+"""The SQL for many rows at once: one statement for a set of items, their values as arrays."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ColumnElement,
+    Executable,
+    String,
+    Table,
+    TableValuedAlias,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.types import TypeEngine
+
+from saas.db.statements import edited, live, tenant_predicate
+
+
+def arrays_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The values for the parameters that the statements below name."""
+    rows = list(rows)
+    return {f"c_{name}": [row[name] for row in rows] for name in columns}
+
+
+def insert_rows(table: Table, columns: Sequence[str], returning: Sequence[str]) -> Executable:
+    """Insert what does not conflict; the ids of the others do not come back."""
+    inserted = _insert(table, columns).on_conflict_do_nothing()
+    return inserted.returning(*(table.c[name] for name in returning))
+
+
+def upsert_rows(table: Table, columns: Sequence[str], key: Sequence[str]) -> Executable:
+    """Insert, or set `columns` of the live row with the same natural key where that changes
+    something. Comes back: id, whether it is new, and the key; nothing for an unchanged row."""
+    inserted = _insert(table, columns)
+    given = inserted.excluded
+    values = {name: given[name] for name in columns if name not in key}
+    returned = (
+        table.c.id,
+        # Before 18, PostgreSQL had no such name for the row that was there.
+        literal_column("(old.id IS NULL)").label("is_new"),
+        *(table.c[name] for name in key),
+    )
+    if not values:
+        return inserted.on_conflict_do_nothing().returning(*returned)
+    return inserted.on_conflict_do_update(
+        index_elements=[table.c[name] for name in ("tenant_id", *key)],
+        index_where=table.c.deleted_at.is_(None),
+        set_={
+            **values,
+            "version": table.c.version + 1,
+            "updated_at": func.now(),
+            "updated_by": given.updated_by,
+        },
+        where=tenant_predicate(table) & _differs(table, values),
+    ).returning(*returned)
+
+
+def update_rows(table: Table, columns: Sequence[str], *, versioned: bool) -> Executable:
+    """Set `columns` of live rows where that changes something; only changed rows come back."""
+    given = _given(table, ("id", *columns, *_version(versioned)))
+    values = {name: given.c[name] for name in columns}
+    return (
+        edited(table)
+        .where(*_matches(table, given, versioned=versioned), *live(table), _differs(table, values))
+        .values(values)
+        .returning(table.c.id)
+    )
+
+
+def soft_delete_rows(table: Table, *, versioned: bool) -> Executable:
+    given = _given(table, ("id", *_version(versioned)))
+    return (
+        edited(table)
+        .where(*_matches(table, given, versioned=versioned), *live(table))
+        .values(deleted_at=func.now(), deleted_by=bindparam("actor"))
+        .returning(table.c.id)
+    )
+
+
+def select_versions(table: Table) -> Executable:
+    """Id and version of those of the given ids that are live rows."""
+    found = select(table.c.id, table.c.version).where(tenant_predicate(table), *live(table))
+    return found.where(table.c.id == any_(bindparam("c_id", type_=ARRAY(Uuid()))))
+
+
+def select_by_key(table: Table, key: Sequence[str]) -> Executable:
+    """Id and key of the live rows with the given natural keys."""
+    given = _given(table, key)
+    same = (table.c[name] == given.c[name] for name in key)
+    found = select(table.c.id, *(table.c[name] for name in key)).select_from(given)
+    return found.where(tenant_predicate(table), *same, table.c.deleted_at.is_(None))
+
+
+def _insert(table: Table, columns: Sequence[str]) -> Insert:
+    given = _given(table, ("id", *columns))
+    actor = bindparam("actor", type_=Text())
+    authors = ("created_by", "updated_by") if "version" in table.c else ()
+    rows = select(
+        bindparam("tenant_id", type_=Uuid()),
+        *(given.c[name] for name in ("id", *columns)),
+        *(actor for _ in authors),
+    )
+    names = ["tenant_id", "id", *columns, *authors]
+    return insert(table).from_select(names, rows, include_defaults=False)
+
+
+def _given(table: Table, columns: Sequence[str]) -> TableValuedAlias:
+    types = {name: _element(table.c[name].type) for name in columns}
+    arrays: list[BindParameter[Any]] = [
+        bindparam(f"c_{name}", type_=ARRAY(type_)) for name, type_ in types.items()
+    ]
+    rows = func.unnest(*arrays).table_valued(*(column(n, t) for n, t in types.items()))
+    return rows.render_derived(name="given")
+
+
+def _element(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+    # A cast to varchar(n) would cut the text silently; the column itself refuses it.
+    return Text() if isinstance(column_type, String) else column_type
+
+
+def _matches(
+    table: Table, given: TableValuedAlias, *, versioned: bool
+) -> list[ColumnElement[bool]]:
+    names = ("id", *_version(versioned))
+    return [tenant_predicate(table), *(table.c[name] == given.c[name] for name in names)]
+
+
+def _version(versioned: bool) -> tuple[str, ...]:
+    return ("version",) if versioned else ()
+
+
+def _differs(table: Table, values: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:
+    return or_(*(table.c[name].is_distinct_from(value) for name, value in values.items()))

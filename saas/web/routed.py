@@ -1,0 +1,24 @@
+"""What the builders of routes share."""
+
+from typing import Any, NamedTuple
+
+from litestar.enums import RequestEncodingType
+from litestar.params import BodyKwarg
+
+from saas.db.repository import TenantRepository
+from saas.web.cursors import Cursors
+from saas.web.schemas import Create, Read, Update
+
+JSON_BODY = BodyKwarg(media_type=RequestEncodingType.JSON)
+
+
+class Routed(NamedTuple):
+    """What the routes need to know of a resource."""
+
+    name: str
+    repository: TenantRepository[Any, Any]
+    cursors: Cursors
+    create: type[Create]
+    update: type[Update]
+    read: type[Read]
+    requires_match: bool

@@ -1,0 +1,328 @@
+"""`POST /v1/R/batch`: many changes in one call, all or each on its own."""
+
+from uuid import uuid4
+
+import pytest
+from refusals import assert_refused
+
+
+def created(*names, **values):
+    return [{"op": "create", "data": {"name": name, **values}} for name in names]
+
+
+async def batch(tenant, items, **options):
+    resource = options.pop("resource", "projects")
+    return await tenant.post(f"/v1/{resource}/batch", {"items": items, **options})
+
+
+async def names(tenant, query=""):
+    rows = (await tenant.get(f"/v1/projects?limit=100{query}")).json()["items"]
+    return {row["name"] for row in rows}
+
+
+def statuses(answer):
+    return [result["status"] for result in answer.json()["results"]]
+
+
+def failures(answer):
+    """Of each failed item: index, code, and the codes by pointer."""
+    return {
+        result["index"]: (
+            result["error"]["code"],
+            {fault["pointer"]: fault["code"] for fault in result["error"]["errors"]},
+        )
+        for result in answer.json()["results"]
+        if result["status"] == "failed"
+    }
+
+
+async def test_all_operations_work_in_one_atomic_call(tenant):
+    changed = await tenant.create("projects", name="Changed")
+    gone = await tenant.create("projects", name="Gone")
+    back = await tenant.create("projects", name="Back")
+    await tenant.delete(f"/v1/projects/{back['id']}")
+
+    answer = await batch(
+        tenant,
+        [
+            *created("New", "Newer", budget_cents=7),
+            {"op": "update", "id": changed["id"], "version": 1, "data": {"is_active": False}},
+            {"op": "delete", "id": gone["id"]},
+            {"op": "restore", "id": back["id"]},
+            {"op": "upsert", "data": {"name": "Changed", "budget_cents": 5}},
+            {"op": "upsert", "data": {"name": "Upserted"}},
+        ],
+    )
+
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert (body["succeeded"], body["failed"]) == (7, 0)
+    assert statuses(answer) == [
+        *("created", "created", "updated", "deleted", "restored", "updated", "created")
+    ]
+    assert [result["index"] for result in body["results"]] == list(range(7))
+    row = (await tenant.get(f"/v1/projects/{changed['id']}")).json()
+    # The upsert gives every field of a create, as its defaults: the row is as it says.
+    assert (row["version"], row["is_active"], row["budget_cents"]) == (3, True, 5)
+    new = (await tenant.get(f"/v1/projects/{body['results'][0]['id']}")).json()
+    assert (new["name"], new["budget_cents"], new["version"]) == ("New", 7, 1)
+    assert new["created_by"] == new["updated_by"] == row["updated_by"]
+    assert await names(tenant) == {"New", "Newer", "Changed", "Back", "Upserted"}
+
+
+async def test_one_bad_row_of_an_atomic_batch_leaves_nothing(tenant):
+    await tenant.create("projects", name="Taken")
+    audited = (await tenant.get("/v1/audit?include_total=true")).json()["total"]
+
+    answer = await batch(tenant, created("One", "Two", "Taken", "Three"))
+
+    assert_refused(answer, 409, "already_exists", {"/items/2/data/name": "taken"})
+    assert await names(tenant) == {"Taken"}
+    assert (await tenant.get("/v1/audit?include_total=true")).json()["total"] == audited
+
+
+async def test_partial_batch_keeps_the_good_rows_and_tells_each_bad_one(tenant, other_tenant):
+    mine = await tenant.create("projects", name="Mine")
+    foreign = await other_tenant.create("projects", name="Foreign")
+    gone = await tenant.create("projects", name="Gone")
+    await tenant.delete(f"/v1/projects/{gone['id']}")
+
+    answer = await batch(
+        tenant,
+        [
+            *created("Good", "Mine", "Good too", "Good"),
+            {"op": "create", "data": {"name": "x"}},
+            {"op": "create", "data": {"name": "Wrong", "budget_cents": "7", "id": str(uuid4())}},
+            {"op": "update", "id": mine["id"], "version": 9, "data": {"is_active": False}},
+            {"op": "update", "id": foreign["id"], "data": {"is_active": False}},
+            {"op": "update", "id": mine["id"], "data": {"is_active": False}},
+            {"op": "delete", "id": gone["id"]},
+            {"op": "delete", "id": "no-id"},
+            {"op": "restore", "id": mine["id"]},
+            {"op": "explode"},
+            {"op": "update", "id": mine["id"], "data": {"is_active": False}},
+        ],
+        mode="partial",
+    )
+
+    assert answer.status_code == 207, answer.text
+    assert failures(answer) == {
+        1: ("already_exists", {"/items/1/data/name": "taken"}),
+        3: ("already_exists", {"/items/3/data/name": "taken"}),
+        4: ("invalid", {"/items/4/data/name": "too_short"}),
+        5: ("invalid", {"/items/5/data/budget_cents": "wrong_type"}),
+        6: ("version_conflict", {"/items/6": "version_conflict"}),
+        7: ("not_found", {"/items/7": "not_found"}),
+        9: ("not_found", {"/items/9": "not_found"}),
+        10: ("not_found", {"/items/10": "not_found"}),
+        11: ("not_deleted", {"/items/11": "not_deleted"}),
+        12: ("invalid", {"/items/12/op": "invalid_format"}),
+    }
+    assert statuses(answer)[8] == "updated"
+    assert statuses(answer)[13] == "skipped"
+    assert answer.json()["results"][6]["error"]["current_version"] == 1
+    assert (answer.json()["succeeded"], answer.json()["failed"]) == (4, 10)
+    assert await names(tenant) == {"Good", "Good too", "Mine"}
+    assert (await other_tenant.get(f"/v1/projects/{foreign['id']}")).json() == foreign
+
+
+async def test_dangling_references_fail_alone(tenant):
+    project = await tenant.create("projects", name="Parent")
+    good = [
+        {"op": "create", "data": {"project_id": project["id"], "title": f"T{n}"}} for n in range(5)
+    ]
+    absent = {"op": "create", "data": {"project_id": str(uuid4()), "title": "Lost"}}
+    assigned = {"project_id": project["id"], "title": "Whose", "assignee_id": str(uuid4())}
+
+    answer = await batch(
+        tenant,
+        [*good[:2], absent, {"op": "create", "data": assigned}, *good[2:]],
+        mode="partial",
+        resource="tasks",
+    )
+
+    assert failures(answer) == {
+        2: ("invalid", {"/items/2/data/project_id": "unknown_reference"}),
+        3: ("invalid", {"/items/3/data/assignee_id": "unknown_reference"}),
+    }
+    assert answer.json()["succeeded"] == 5
+    assert len((await tenant.get("/v1/tasks")).json()["items"]) == 5
+
+
+async def test_row_that_only_the_database_refuses_fails_alone(tenant):
+    """A taken name fails the UPDATE of the whole set, and PostgreSQL does not say for which row."""
+    await tenant.create("projects", name="Taken")
+    rows = [await tenant.create("projects", name=f"Old {n}") for n in range(4)]
+    wishes = ["New 0", "Taken", "New 2", "New 2"]
+    items = [
+        {"op": "update", "id": row["id"], "data": {"name": name}}
+        for row, name in zip(rows, wishes, strict=True)
+    ]
+
+    refused = await batch(tenant, items)
+    kept = await batch(tenant, items, mode="partial")
+
+    assert_refused(refused, 409, "already_exists", {"/items/1/data/name": "taken"})
+    taken = {n: ("already_exists", {f"/items/{n}/data/name": "taken"}) for n in (1, 3)}
+    assert failures(kept) == taken
+    assert await names(tenant) == {"Taken", "New 0", "New 2", "Old 1", "Old 3"}
+
+
+@pytest.mark.parametrize("on_conflict", ["update", "skip", "error"])
+async def test_upsert_does_to_a_taken_key_what_was_asked(tenant, on_conflict):
+    there = await tenant.create("projects", name="There", budget_cents=1)
+    same = await tenant.create("projects", name="Same", budget_cents=2)
+    items = [
+        {"op": "upsert", "data": {"name": name, "budget_cents": 2}}
+        for name in ("There", "Same", "New", "New")
+    ]
+
+    answer = await batch(tenant, items, mode="partial", on_conflict=on_conflict)
+
+    expected = {
+        "update": ["updated", "skipped", "created", "failed"],
+        "skip": ["skipped", "skipped", "created", "failed"],
+        "error": ["failed", "failed", "created", "failed"],
+    }
+    assert statuses(answer) == expected[on_conflict]
+    codes = {index: code for index, (code, _) in failures(answer).items()}
+    assert codes[3] == ("already_exists" if on_conflict == "error" else "duplicate")
+    ids = [result["id"] for result in answer.json()["results"]]
+    if on_conflict != "error":
+        assert ids[:2] == [there["id"], same["id"]]
+    now = (await tenant.get(f"/v1/projects/{there['id']}")).json()
+    assert (now["budget_cents"], now["version"]) == ((2, 2) if on_conflict == "update" else (1, 1))
+    unchanged = (await tenant.get(f"/v1/projects/{same['id']}")).json()
+    assert unchanged == same
+
+
+async def test_upsert_of_a_deleted_key_makes_a_new_row(tenant):
+    gone = await tenant.create("projects", name="Gone")
+    await tenant.delete(f"/v1/projects/{gone['id']}")
+
+    answer = await batch(tenant, [{"op": "upsert", "data": {"name": "Gone"}}])
+
+    assert statuses(answer) == ["created"]
+    assert answer.json()["results"][0]["id"] != gone["id"]
+
+
+async def test_same_row_may_be_changed_again_and_again_in_order(tenant):
+    row = await tenant.create("projects", name="First")
+    path = f"/v1/projects/{row['id']}"
+
+    answer = await batch(
+        tenant,
+        [
+            {"op": "update", "id": row["id"], "version": 1, "data": {"name": "Second"}},
+            {"op": "update", "id": row["id"], "version": 2, "data": {"name": "Third"}},
+            {"op": "create", "data": {"name": "First"}},
+            {"op": "delete", "id": row["id"]},
+            {"op": "restore", "id": row["id"]},
+        ],
+    )
+
+    assert answer.status_code == 200, answer.text
+    assert (await tenant.get(path)).json()["version"] == 5
+    assert await names(tenant) == {"First", "Third"}
+
+
+async def test_every_changed_row_is_in_the_log_with_its_actor(tenant):
+    made = await batch(tenant, created(*(f"P{n}" for n in range(50))))
+    ids = [result["id"] for result in made.json()["results"]]
+
+    changed = await batch(
+        tenant, [{"op": "update", "id": id, "data": {"is_active": False}} for id in ids]
+    )
+
+    answer = await tenant.get("/v1/audit?entity=projects&limit=100&sort=id")
+    entries = answer.json()["items"]
+    for entry in entries:
+        request = made if entry["action"] == "insert" else changed
+        assert entry["request_id"] == request.headers["x-request-id"]
+        assert entry["actor"].startswith("key:")
+    assert [entry["entity_id"] for entry in entries[:50]] == ids
+    assert {entry["entity_id"] for entry in entries[50:]} == set(ids)
+    assert entries[50]["changes"] == {"is_active": {"old": True, "new": False}}
+    assert entries[0]["changes"]["name"] == {"old": None, "new": "P0"}
+    assert len(entries) == 100
+
+
+async def test_thousand_rows_are_one_batch_and_one_more_are_refused(tenant):
+    items = created(*(f"Row {n}" for n in range(1_000)))
+
+    answer = await batch(tenant, items)
+
+    assert answer.json()["succeeded"] == 1_000
+    total = (await tenant.get("/v1/projects?include_total=true")).json()["total"]
+    assert total == 1_000
+    too_many = await batch(tenant, [*items, *items[:1]])
+    assert_refused(too_many, 422, "invalid", {"/items": "too_long"})
+    assert_refused(await batch(tenant, []), 422, "invalid", {"/items": "too_short"})
+
+
+@pytest.mark.parametrize(
+    ("body", "faults"),
+    [
+        ({}, {"/items": "missing_field"}),
+        ({"items": created("Good"), "mode": "some"}, {"/mode": "unknown_value"}),
+        ({"items": created("Good"), "on_conflict": "x"}, {"/on_conflict": "unknown_value"}),
+        ({"items": created("Good"), "more": 1}, {"/more": "unknown_field"}),
+        ({"items": [1]}, {"/items/0": "wrong_type"}),
+        ({"items": [{}]}, {"/items/0/op": "missing_field"}),
+        ({"items": [{"op": "create"}]}, {"/items/0/data": "missing_field"}),
+        ({"items": [{"op": "delete"}]}, {"/items/0/id": "missing_field"}),
+        (
+            {"items": [*created("x"), *created("Good"), {"op": "update", "data": {}, "id": 1}]},
+            {"/items/0/data/name": "too_short", "/items/2/id": "wrong_type"},
+        ),
+        ({"items": created("NUL \0")}, {"/items/0/data/name": "invalid_text"}),
+        (
+            {"items": created("Good", tenant_id=str(uuid4()))},
+            {"/items/0/data/tenant_id": "unknown_field"},
+        ),
+    ],
+)
+async def test_malformed_batch_names_every_fault_and_stores_nothing(tenant, body, faults):
+    answer = await tenant.post("/v1/projects/batch", body)
+
+    assert_refused(answer, 422, "invalid", faults)
+    assert await names(tenant) == set()
+
+
+async def test_bad_text_in_one_row_of_a_partial_batch_fails_alone(tenant):
+    answer = await batch(tenant, created("Good", "NUL \0", "Too"), mode="partial")
+
+    assert failures(answer) == {1: ("invalid", {"/items/1/data/name": "invalid_text"})}
+    assert await names(tenant) == {"Good"} | {"Too"}
+
+
+async def test_batch_needs_the_right_to_write(tenant, member_with):
+    viewer = member_with(tenant, role="viewer")
+    member = member_with(tenant, role="member")
+
+    assert_refused(await batch(viewer, created("No")), 403, "permission_denied")
+    assert (await batch(member, created("Yes"))).status_code == 200
+
+
+async def test_rows_of_another_tenant_are_out_of_reach_of_every_operation(tenant, other_tenant):
+    live = await other_tenant.create("projects", name="Live")
+    gone = await other_tenant.create("projects", name="Gone")
+    await other_tenant.delete(f"/v1/projects/{gone['id']}")
+    before = (await other_tenant.get("/v1/projects?deleted=include")).json()
+
+    for item in (
+        {"op": "update", "id": live["id"], "data": {"name": "Stolen"}},
+        {"op": "update", "id": live["id"], "data": {}},
+        {"op": "delete", "id": live["id"]},
+        {"op": "restore", "id": gone["id"]},
+    ):
+        absent = item | {"id": str(uuid4())}
+        for chosen in ([item], [item, absent], [absent, item]):
+            refused = await batch(tenant, chosen, mode="partial")
+            assert {code for code, _ in failures(refused).values()} == {"not_found"}
+            assert refused.json()["failed"] == len(chosen)
+        assert_refused(await batch(tenant, [item]), 404, "not_found")
+    mine = await batch(tenant, [{"op": "upsert", "data": {"name": "Live"}}])
+    assert statuses(mine) == ["created"]
+
+    assert (await other_tenant.get("/v1/projects?deleted=include")).json() == before

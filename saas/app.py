@@ -78,7 +78,8 @@ def _handlers(
 ) -> list[Router | HTTPRouteHandler]:
     cursors = Cursors(cursor_secret(settings))
     routers = [
-        Router(resource.path, route_handlers=resource.handlers(cursors)) for resource in resources
+        Router(resource.path, route_handlers=resource.handlers(cursors, resources))
+        for resource in resources
     ]
     return [
         *routers,

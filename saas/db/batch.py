@@ -1,15 +1,16 @@
 """Many changes at once: neighbours of one kind go in one statement, and only where that fails, one
 by one, so that exactly the bad ones are told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from saas.db.batch_items import BatchItem, BatchResult, OnConflict, Outcome
 from saas.db.batch_sets import change, change_one
+from saas.db.batch_statements import select_many
 from saas.db.operation import Operation
-from saas.db.row_operations import RowOperations
+from saas.db.row_operations import Read, RowOperations
 from saas.db.savepoint import attempt
 from saas.errors import FieldError, SaasError
 
@@ -20,10 +21,11 @@ def batch(
     *,
     is_atomic: bool,
     on_conflict: OnConflict,
+    place: str = "/items/{}/data",
 ) -> Operation[list[BatchResult]]:
     """Carry out `items` in their order. Atomic: the first refusal is raised. Otherwise an item
     fails alone; one that is a refusal already fails as that. Pointers of the others begin with
-    `/items/<index>`."""
+    `place`, where {} is the index."""
     results: dict[int, BatchResult] = {}
     good: dict[int, BatchItem] = {}
     for index, item in enumerate(items):
@@ -40,8 +42,24 @@ def batch(
             outcome = outcomes.get(index)
             if outcome is None:
                 outcome = yield from attempt(change_one(rows, item, on_conflict))
-            results[index] = _result(index, _located(outcome, index), is_atomic=is_atomic)
+            results[index] = _result(
+                index, _located(outcome, place.format(index)), is_atomic=is_atomic
+            )
     return [results[index] for index in range(len(items))]
+
+
+def create_many(
+    rows: RowOperations[Any, Read], values: Sequence[Mapping[str, Any]], *, place: str
+) -> Operation[list[Read]]:
+    """Insert all or, raising why, none; the rows come back in the order of `values`."""
+    items = [BatchItem(kind="create", values=dict(row)) for row in values]
+    results = yield from batch(rows, items, is_atomic=True, on_conflict="error", place=place)
+    ids = [result.id for result in results]
+    found = yield from rows.run(
+        ("many",), lambda: select_many(rows.table, rows.columns), {"c_id": ids}
+    )
+    by_id = {row[rows.columns.index("id")]: rows.read(*row) for row in found}
+    return [by_id[id] for id in ids]
 
 
 def _runs(items: dict[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
@@ -71,11 +89,11 @@ def _result(index: int, outcome: Outcome, *, is_atomic: bool) -> BatchResult:
     return BatchResult(index=index, status="failed", refusal=outcome)
 
 
-def _located(refusal: Outcome, index: int) -> Outcome:
+def _located(refusal: Outcome, place: str) -> Outcome:
     """A refusal with pointers into the batch instead of into the row."""
     if not isinstance(refusal, SaasError):
         return refusal
     refusal.errors = tuple(
-        error._replace(pointer=f"/items/{index}/data{error.pointer}") for error in refusal.errors
-    ) or (FieldError(f"/items/{index}", refusal.code, refusal.message),)
+        error._replace(pointer=place + error.pointer) for error in refusal.errors
+    ) or (FieldError(place.removesuffix("/data"), refusal.code, refusal.message),)
     return refusal

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Table
 
-from saas.db.batch import batch
+from saas.db.batch import batch, create_many
 from saas.db.batch_items import BatchItem, BatchResult, OnConflict
 from saas.db.operation import Operation, Result
 from saas.db.query import ListQuery, QueryGrammar
@@ -97,6 +97,13 @@ class TenantRepository(Generic[Model, Read]):
         return await perform(
             batch(self.operations, items, is_atomic=is_atomic, on_conflict=on_conflict)
         )
+
+    async def create_many(
+        self, values: Sequence[Mapping[str, Any]], *, place: str = "/{}"
+    ) -> Sequence[Read]:
+        """Insert all rows, or none: the first refusal is raised, with pointers that begin with
+        `place`, where {} is the index."""
+        return await perform(create_many(self.operations, values, place=place))
 
     async def purge(self, id: UUID, *, version: int | None = None) -> None:
         """Delete for good, deleted rows too; children go with it. The audit log keeps the row."""

@@ -68,4 +68,5 @@ tasks = Resource(
     TaskRead,
     search=("title",),
     natural_key=("project_id", "title"),
+    nested_in="project_id",
 )

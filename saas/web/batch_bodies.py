@@ -2,19 +2,19 @@
 does not hide the others."""
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from saas.db.batch_items import BatchItem, OnConflict
-from saas.errors import FieldError, Invalid, NotFound, PreconditionRequired, SaasError
+from saas.errors import FieldError, Invalid, PreconditionRequired, SaasError
 from saas.web.json_body import BodyDecoder
-from saas.web.row_request import row_id
 from saas.web.schemas import Create, Update, Version, values_of
 
 MAX_ITEMS = 1_000
 _MOST_FAULTS = 50
-_ROW = [("id", str), ("version", Version | UnsetType, UNSET)]
+_ROW = [("id", UUID), ("version", Version | UnsetType, UNSET)]
 
 
 def item_type(name: str, create: type[Create], update: type[Update]) -> Any:
@@ -105,14 +105,10 @@ def batch_item(item: Any, index: int, *, demands_version: bool) -> BatchItem | S
     values = values_of(item.data) if hasattr(item, "data") else {}
     if kind in {"create", "upsert"}:
         return BatchItem(kind=kind, values=values)
-    try:
-        id = row_id(item.id)
-    except NotFound as refusal:
-        return located(refusal, index)
     version = item.version
     if version is UNSET and kind == "update":
         version = item.data.version
     if version is UNSET and demands_version:
         return located(PreconditionRequired("Give the item the version of its row."), index)
     known = None if version is UNSET else version
-    return BatchItem(kind=kind, id=id, version=known, values=values)
+    return BatchItem(kind=kind, id=item.id, version=known, values=values)

@@ -1,6 +1,6 @@
 """A resource: one declaration that yields a repository and its routes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from litestar.handlers import HTTPRouteHandler
@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from saas.db.models import TenantModel
 from saas.db.repository import TenantRepository
 from saas.web.cursors import Cursors
-from saas.web.routed import Routed
+from saas.web.routed import Nested, Routed
 from saas.web.routes import resource_handlers
 from saas.web.schemas import Create, Read, Update
 
@@ -22,7 +22,8 @@ class Resource(Generic[Model, ReadType]):
     `search` names the text columns behind `q`; `natural_key` is unique among live rows of a
     tenant. `routes` are Litestar handlers beside the generated ones, under the same path; one
     with the same method and path takes the place of the generated one. Set `requires_match` to
-    demand If-Match (428 without it).
+    demand If-Match (428 without it), `nested_in` to a reference to let rows come with the create
+    of their parent: `POST /v1/projects {"name": …, "tasks": [{"title": …}]}`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Resource(Generic[Model, ReadType]):
         natural_key: tuple[str, ...] = (),
         routes: Sequence[HTTPRouteHandler] = (),
         requires_match: bool = False,
+        nested_in: str | None = None,
     ) -> None:
         self.name = model.__tablename__
         self.path = f"/v1/{self.name}"
@@ -45,10 +47,14 @@ class Resource(Generic[Model, ReadType]):
         self.create, self.update, self.read = create, update, read
         self.routes = tuple(routes)
         self.requires_match = requires_match
+        self.nested_in = nested_in
         self._check_fields()
 
-    def handlers(self, cursors: Cursors) -> list[HTTPRouteHandler]:
-        """The handlers of this resource, ready to be mounted below `path`."""
+    def handlers(
+        self, cursors: Cursors, others: Sequence["AnyResource"] = ()
+    ) -> list[HTTPRouteHandler]:
+        """The handlers of this resource, ready to be mounted below `path`; those of `others` that
+        are nested in it come with its create."""
         generated = resource_handlers(
             Routed(
                 self.name,
@@ -58,11 +64,18 @@ class Resource(Generic[Model, ReadType]):
                 self.update,
                 self.read,
                 self.requires_match,
+                tuple(child for other in others for child in other.nested_below(self.name)),
             )
         )
         own = {(_method(h), path) for h in self.routes for path in h.paths}
         kept = [h for h in generated if not any((_method(h), p) in own for p in h.paths)]
         return [*kept, *self.routes]
+
+    def nested_below(self, parent: str) -> Iterator[Nested]:
+        """This resource as a child in the create of `parent`, if it is one."""
+        column = self.nested_in
+        if column is not None and self.repository.operations.references[column] == parent:
+            yield Nested(self.name, self.repository, self.create, self.read, column)
 
     def _check_fields(self) -> None:
         columns = set(self.repository.table.c.keys())
@@ -70,6 +83,9 @@ class Resource(Generic[Model, ReadType]):
             unknown = set(schema.__struct_fields__) - columns
             if unknown:
                 raise TypeError(f"{schema.__name__} has fields that are no columns: {unknown}")
+        references = self.repository.operations.references
+        if self.nested_in is not None and self.nested_in not in references:
+            raise TypeError(f"{self.name}: nested_in={self.nested_in!r} is no reference")
         masked = {c.name for c in self.repository.table.c if c.info.get("masked")}
         if masked & set(self.read.__struct_fields__):
             raise TypeError(f"{self.read.__name__} shows masked columns: {masked}")

@@ -22,3 +22,14 @@ class Routed(NamedTuple):
     update: type[Update]
     read: type[Read]
     requires_match: bool
+    children: tuple["Nested", ...] = ()
+
+
+class Nested(NamedTuple):
+    """A resource whose rows may come with the create of their parent, which `column` refers to."""
+
+    name: str
+    repository: TenantRepository[Any, Any]
+    create: type[Create]
+    read: type[Read]
+    column: str

@@ -13,6 +13,7 @@ from saas.db.query import Condition
 from saas.db.repository import TenantRepository
 from saas.web.answer import Answer, json_answer
 from saas.web.batch_routes import batch_handler
+from saas.web.create_route import create_handler
 from saas.web.described import HARD, IF_MATCH, IF_NONE_MATCH, described, list_parameters
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.preconditions import etag_header, is_unmodified
@@ -27,7 +28,7 @@ audit_entries: TenantRepository[AuditLog, AuditEntry] = TenantRepository(AuditLo
 
 def resource_handlers(resource: Routed) -> list[HTTPRouteHandler]:
     """Every generated handler of `resource`, relative to its path."""
-    builders = (_list, _create, _get, _update, _delete, _restore, _history, batch_handler)
+    builders = (_list, create_handler, _get, _update, _delete, _restore, _history, batch_handler)
     return [build(resource) for build in builders]
 
 
@@ -52,29 +53,6 @@ def _list(resource: Routed) -> HTTPRouteHandler:
             parameters=list_parameters(repository.grammar),
         ),
     )(list_rows)
-
-
-def _create(resource: Routed) -> HTTPRouteHandler:
-    name, repository = resource.name, resource.repository
-    location = f"/v1/{resource.name}/"
-
-    async def create_row(data: Any) -> ASGIApp:
-        row = await repository.create(values_of(data))
-        headers = [etag_header(row.version), (b"location", f"{location}{row.id}".encode())]
-        return json_answer(row, 201, headers)
-
-    create_row.__annotations__["data"] = Annotated[resource.create, JSON_BODY]
-    return post(
-        "/",
-        **described(
-            f"{name}.create",
-            f"Create one of {name}",
-            permission=f"{name}:write",
-            success=201,
-            body=resource.read,
-            refusals=(409,),
-        ),
-    )(create_row)
 
 
 def _get(resource: Routed) -> HTTPRouteHandler:

@@ -114,7 +114,7 @@ async def test_partial_batch_keeps_the_good_rows_and_tells_each_bad_one(tenant, 
         6: ("version_conflict", {"/items/6": "version_conflict"}),
         7: ("not_found", {"/items/7": "not_found"}),
         9: ("not_found", {"/items/9": "not_found"}),
-        10: ("not_found", {"/items/10": "not_found"}),
+        10: ("invalid", {"/items/10/id": "invalid_format"}),
         11: ("not_deleted", {"/items/11": "not_deleted"}),
         12: ("invalid", {"/items/12/op": "invalid_format"}),
     }

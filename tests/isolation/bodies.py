@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from msgspec import inspect
 
-from isolation.surface import Pointer
+from isolation.surface import Pointer, members
 
 _numbers = itertools.count(1)
 _LARGE = 7_000_000_000
@@ -38,13 +38,13 @@ def body_of(
 
 
 def with_value(body: Any, pointer: Pointer, value: Any) -> Any:
-    """A copy of `body` with another value at `pointer`."""
+    """A copy of `body` with another value at `pointer`. Of a list only that item is kept: another
+    one must not decide over the answer."""
     if not pointer:
         return value
-    copy = list(body) if isinstance(body, list) else dict(body)
     first, *rest = pointer
-    copy[first] = with_value(copy[first], tuple(rest), value)
-    return copy
+    changed = with_value(body[first], tuple(rest), value)
+    return [changed] if isinstance(body, list) else {**body, first: changed}
 
 
 class _Body:
@@ -56,7 +56,8 @@ class _Body:
         self._references = references
 
     def struct(self, kind: Any) -> dict[str, Any]:
-        return {
+        tag = {kind.tag_field: kind.tag} if kind.tag_field else {}
+        return tag | {
             field.encode_name: self._value(field.encode_name, field.type)
             for field in kind.fields
             if field.encode_name != _PRECONDITION
@@ -71,7 +72,7 @@ class _Body:
             return self.struct(kind)
         if isinstance(kind, inspect.ListType):
             # One item even where none is needed: an id may stand in it.
-            return [self._value(name, kind.item_type)]
+            return [self._value(name, one) for one in members(kind.item_type)]
         if isinstance(kind, inspect.LiteralType):
             return kind.values[0]
         if isinstance(kind, inspect.EnumType):

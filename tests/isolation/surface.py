@@ -100,7 +100,12 @@ RESOURCE_BY_NAME: dict[str, AnyResource] = {resource.name: resource for resource
 
 
 def references_of(name: str | None) -> dict[str, str]:
-    """The columns of a table, or of all tenants' tables, that name a row of another table."""
+    """The columns that name a row of another table: of all tenants' tables, for a body may hold
+    rows of several; those of the table `name` go before."""
+    return (_references(None) | _references(name)) if name else _references(None)
+
+
+def _references(name: str | None) -> dict[str, str]:
     return {
         column.name: column.info["references"]
         for table in tenant_tables()
@@ -121,11 +126,18 @@ def _ids(kind: Type, at: Pointer) -> list[Pointer]:
     if isinstance(kind, UnionType):
         return [pointer for member in kind.types for pointer in _ids(member, at)]
     if isinstance(kind, ListType):
-        return _ids(kind.item_type, (*at, 0))
+        items = enumerate(members(kind.item_type))
+        return [pointer for n, item in items for pointer in _ids(item, (*at, n))]
     if isinstance(kind, StructType):
         fields: tuple[Field, ...] = kind.fields
         return [p for field in fields for p in _ids(field.type, (*at, field.encode_name))]
     return []
+
+
+def members(kind: Type) -> tuple[Type, ...]:
+    """The kinds of items in a list: each of a tagged union, or the one."""
+    union = kind.types if isinstance(kind, UnionType) else ()
+    return union if union and all(isinstance(one, StructType) for one in union) else (kind,)
 
 
 def columns_with_ids() -> list[str]:

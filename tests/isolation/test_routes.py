@@ -192,7 +192,7 @@ async def test_an_id_of_another_tenant_in_a_body_is_as_absent_as_one_that_nobody
         for id in victim.targets:
             assert await attack(id) == absent
         parent = parents.get(str(pointer[-1]))
-        if parent in attacker.parents:
+        if parent in attacker.parents and route.is_generated:
             assert absent.status == 422
             assert (await attack(attacker.parents[parent])).status in {200, 201}
 

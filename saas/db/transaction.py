@@ -52,11 +52,9 @@ class Transaction:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._is_over = True
         if self._token is not None:
             _current.reset(self._token)
-        if self._connection is not None:
-            await self._rollback(self._connection)
+        await self.rollback()
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         """Run one statement and return its rows. Raises a SaasError for what the database refuses,
@@ -92,6 +90,13 @@ class Transaction:
             await self._commit(connection)
         self._connection = None
         self._pool.release(connection)
+
+    async def rollback(self) -> None:
+        """Undo what was not committed now, and not only at the end of the block: for an answer
+        that says so, and whose reader may be back before that end."""
+        self._is_over = True
+        if self._connection is not None:
+            await self._rollback(self._connection)
 
     async def begin_attempt(self) -> None:
         """What is done from here on can be undone alone: `commit` now only proves that it could be

@@ -83,7 +83,8 @@ async def _first_answer(
     await next_app(scope, receive, sent)
     answer = Answer(sent.status, b"".join(sent.parts), sent.headers)
     if answer.status >= 500 or answer.status in _NEVER_KEPT:
-        # The transaction ends without a commit, and the repeat does the work.
+        # The repeat does the work, and may come as soon as this is sent.
+        await work.rollback()
         return answer
     try:
         # A refusal is undone, and kept all the same, under the lock that nobody has had since.
@@ -93,6 +94,7 @@ async def _first_answer(
         await store.keep(claim.id, Kept(mac, claim.seal(first, mac)))
         await work.commit()
     except SaasError as error:
+        await work.rollback()
         # Litestar takes the handler's answer for sent and would not answer a second time.
         return problem_answer(error, request_id(scope))
     return answer

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import msgspec
@@ -64,12 +64,37 @@ class Stumbling:
         return Resource(Project, ProjectCreate, ProjectUpdate, ProjectRead, routes=[stumble])
 
 
+class Watched:
+    """An app that does what `at_start` says, once, when an answer begins."""
+
+    def __init__(self, edge):
+        self.app, self._edge = edge.app, edge
+        self.at_start: list[Callable[[], Awaitable[object]]] = []
+
+    async def __call__(self, scope, receive, send):
+        async def watching(message):
+            if self.at_start:
+                await self.at_start.pop()()
+            await send(message)
+
+        await self._edge(scope, receive, watching)
+
+
 @pytest.fixture
-async def stumbling(settings, tenant, serve):
+def stumbling_app():
+    return Stumbling()
+
+
+@pytest.fixture
+def watched(settings, stumbling_app):
+    return Watched(create_app(settings, [stumbling_app.resource()]))
+
+
+@pytest.fixture
+async def stumbling(watched, stumbling_app, tenant, serve):
     """A caller of the app, and what it shall meet."""
-    app = Stumbling()
-    async with serve(create_app(settings, [app.resource()])) as http:
-        yield type(tenant)(http, tenant.key, tenant.body), app.next
+    async with serve(watched) as http:
+        yield type(tenant)(http, tenant.key, tenant.body), stumbling_app.next
 
 
 @pytest.fixture
@@ -160,6 +185,23 @@ async def test_answer_that_is_not_kept_leaves_no_effect(stumbling, superuser, er
     assert (failed.status_code, done.status_code) == (status, 201)
     assert left == (0, 0)
     assert_replays(await caller.post("/v1/projects/stumble", ROCKET, **key), done)
+
+
+@pytest.mark.parametrize("event", [None, Unavailable(), NotDeleted()])
+async def test_all_is_settled_when_an_answer_begins(stumbling, watched, event):
+    (caller, events), key, repeats = stumbling, keyed(), []
+    events += [event] if event else []
+
+    async def repeat():
+        repeats.append(await caller.post("/v1/projects/stumble", ROCKET, **key))
+
+    watched.at_start.append(repeat)
+    first = await caller.post("/v1/projects/stumble", ROCKET, **key)
+
+    if first.status_code == 503:
+        assert (repeats[0].status_code, is_replay(repeats[0])) == (201, False)
+    else:
+        assert_replays(repeats[0], first)
 
 
 async def test_effect_of_a_refused_request_is_undone_and_its_refusal_kept(stumbling):

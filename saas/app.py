@@ -27,6 +27,7 @@ from saas.tenancy.resolver import Resolver
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
+from saas.web.idempotency import Idempotency
 from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
 from saas.web.problems import exception_handlers
@@ -76,7 +77,7 @@ def _database(settings: Settings) -> Database:
 def _handlers(
     settings: Settings, resources: Sequence[AnyResource], metrics: Metrics
 ) -> list[Router | HTTPRouteHandler]:
-    cursors = Cursors(cursor_secret(settings))
+    cursors = Cursors(shared_secret(settings))
     routers = [
         Router(resource.path, route_handlers=resource.handlers(cursors, resources))
         for resource in resources
@@ -92,8 +93,9 @@ def _handlers(
     ]
 
 
-def cursor_secret(settings: Settings) -> bytes:
-    """Every node of an installation must have the same; the signing key is such a secret."""
+def shared_secret(settings: Settings) -> bytes:
+    """For page cursors and kept answers. Every node of an installation must have the same; the
+    signing key is such a secret."""
     return (settings.jwt_key or settings.jwt_secret or "").encode("utf-8", "surrogateescape")
 
 
@@ -117,7 +119,10 @@ def _middleware(
         cache_seconds=settings.principal_cache_seconds,
         statement_timeout_ms=settings.statement_timeout_ms,
     )
-    return TenancyMiddleware(database, resolver, platform_tokens, settings.platform_key)
+    idempotency = Idempotency(shared_secret(settings))
+    return TenancyMiddleware(
+        database, resolver, platform_tokens, settings.platform_key, idempotency
+    )
 
 
 def _serving(settings: Settings, database: Database) -> Any:

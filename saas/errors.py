@@ -133,6 +133,16 @@ class StillReferenced(Conflict):
     detail = "Other rows refer to this one. Change or delete them first."
 
 
+class IdempotencyKeyInUse(Conflict):
+    """The first request with this Idempotency-Key has not been answered yet."""
+
+    code, title = "idempotency_key_in_use", "Idempotency key in use"
+    detail = "A request with this Idempotency-Key is still running. Repeat this one for its answer."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class PreconditionFailed(SaasError):
     """`If-Match` does not match the row's present ETag (RFC 9110, 13.1.1)."""
 
@@ -150,6 +160,16 @@ class TooLarge(SaasError):
     detail = "The body is larger than this route takes."
 
 
+class AnswerTooLarge(TooLarge):
+    """The answer cannot be kept for a repeat, so the work was undone."""
+
+    code, title = "answer_too_large", "Answer too large"
+    detail = (
+        "Nothing was done: the answer is too large to be kept for a repeat. "
+        "Send fewer rows at once, or no Idempotency-Key."
+    )
+
+
 class UnsupportedMediaType(SaasError):
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
     detail = "Send the body as application/json."
@@ -160,6 +180,14 @@ class Invalid(SaasError):
 
     status, code, title = 422, "invalid", "Invalid body"
     detail = "The body is well-formed, but its content is refused. See errors."
+
+
+class IdempotencyKeyReused(SaasError):
+    """The Idempotency-Key came with another body or query before (draft-ietf-httpapi-idempotency-
+    key-header-07, 2.7)."""
+
+    status, code, title = 422, "idempotency_key_reused", "Idempotency key reused"
+    detail = "This Idempotency-Key was sent with another body or query before. Use a new one."
 
 
 class PreconditionRequired(SaasError):

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,12 @@ async def serving(app: Edge) -> AsyncIterator[httpx.AsyncClient]:
     finally:
         stop.set()
         await life
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Edge], AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """`serving`, for a test with an app of its own."""
+    return serving
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from saas import context
 from saas.context import Principal, RequestOrigin
 from saas.errors import Unbound
 
+_UNBIND = "SET LOCAL app.tenant_id='';SET LOCAL app.actor='';SET LOCAL statement_timeout TO DEFAULT"
+
 
 class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's class is untyped
     """A connection of the app role. BEGIN carries the tenant of the context with it, so no caller
@@ -46,6 +48,10 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
         self.lingers = False
         await super().execute("COMMIT")
 
+    async def rebind(self) -> None:
+        """Called where the context holds another principal than the one that began."""
+        raise Unbound("the transaction is bound to another principal than the context")
+
     def _settings_sql(self, read_only: bool) -> str:
         principal = context.principal_or_none()
         if principal is None:
@@ -58,8 +64,26 @@ class PlatformConnection(TenantConnection):
     """A connection of the platform role, which has no grant on tenants' rows but what onboarding
     writes; it is bound when a principal is in the context, and works unbound."""
 
+    _entered: UUID | None = None
+    """The one tenant that the running transaction may be bound to, once it has been."""
+
+    async def rebind(self) -> None:
+        """Follow the context into a tenant and out of it again, in the middle of a transaction.
+        Raises Unbound for a second tenant: one transaction, one tenant."""
+        principal = context.principal_or_none()
+        if principal is None:
+            await super().execute(_UNBIND)
+        elif self._entered in (None, principal.tenant_id):
+            self._entered = principal.tenant_id
+            await super().execute(bind_tenant(principal, context.origin()))
+        else:
+            await super().rebind()
+        self.bound_to = principal
+
     def _settings_sql(self, read_only: bool) -> str:
-        if context.principal_or_none() is not None:
+        principal = context.principal_or_none()
+        self._entered = principal.tenant_id if principal else None
+        if principal is not None:
             return super()._settings_sql(read_only)
         self.bound_to = None
         return _origin_sql(context.origin())

@@ -6,9 +6,9 @@ from saas.db.operation import Operation, Result, Step
 from saas.db.statements import Statement
 from saas.errors import SaasError
 
-_SAVEPOINT = Statement(text("SAVEPOINT attempt"))
-_RELEASE = Statement(text("RELEASE SAVEPOINT attempt"))
-_ROLLBACK = Statement(text("ROLLBACK TO SAVEPOINT attempt"))
+_SAVEPOINT = Statement(text("SAVEPOINT item"))
+_RELEASE = Statement(text("RELEASE SAVEPOINT item"))
+_ROLLBACK = Statement(text("ROLLBACK TO SAVEPOINT item"))
 
 
 def attempt(operation: Operation[Result]) -> Operation[Result | SaasError]:

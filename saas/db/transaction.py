@@ -7,6 +7,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from saas import context
+from saas.context import Principal
 from saas.db.connection import TenantConnection
 from saas.db.database import Database
 from saas.db.error_mapping import FAILURES, refusal_for
@@ -26,7 +27,16 @@ class Transaction:
     commits; what is not committed at its end is rolled back.
     """
 
-    __slots__ = ("_connection", "_is_over", "_pool", "_read_only", "_token", "_turn")
+    __slots__ = (
+        "_bound_before",
+        "_connection",
+        "_in_attempt",
+        "_is_over",
+        "_pool",
+        "_read_only",
+        "_token",
+        "_turn",
+    )
 
     def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
         self._pool = pool
@@ -35,27 +45,30 @@ class Transaction:
         self._token: Token[Transaction | None] | None = None
         self._turn = asyncio.Lock()
         self._is_over = False
+        self._in_attempt = False
+        self._bound_before: Principal | None = None
 
     async def __aenter__(self) -> "Transaction":
         self._token = _current.set(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._is_over = True
         if self._token is not None:
             _current.reset(self._token)
-        if self._connection is not None:
-            await self._rollback(self._connection)
+        await self.rollback()
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         """Run one statement and return its rows. Raises a SaasError for what the database refuses,
         Unbound after the end or under another principal."""
         async with self._turn:
+            if self._is_over:
+                # What came now would be rolled back unseen.
+                raise Unbound("the transaction has ended: open one with transaction(...)")
             try:
                 connection = self._connection or await self._begin()
                 if connection.bound_to is not context.principal_or_none():
                     # One tenant per transaction: a principal entered since must not act here.
-                    raise Unbound("the transaction is bound to another principal than the context")
+                    await connection.rebind()
                 rows: Sequence[Any] = await connection.fetch(sql, *arguments)
             except FAILURES as error:
                 raise refusal_for(error) from error
@@ -71,6 +84,10 @@ class Transaction:
         connection = self._connection
         if connection is None:
             return
+        if self._in_attempt:
+            await self._execute(connection, "SET CONSTRAINTS ALL IMMEDIATE")
+            self._in_attempt = False
+            return
         if self._read_only:
             # Nothing to lose: the COMMIT goes out with the next BEGIN on this connection.
             connection.lingers = True
@@ -79,19 +96,47 @@ class Transaction:
         self._connection = None
         self._pool.release(connection)
 
+    async def rollback(self) -> None:
+        """Undo what was not committed now, and not only at the end of the block: for an answer
+        that says so, and whose reader may be back before that end."""
+        self._is_over = True
+        if self._connection is not None:
+            await self._rollback(self._connection)
+
+    async def begin_attempt(self) -> None:
+        """What is done from here on can be undone alone: `commit` now only proves that it could be
+        committed, and `end_attempt` must follow. A statement must have come before."""
+        connection = self._begun()
+        await self._execute(connection, "SAVEPOINT attempt")
+        self._bound_before, self._in_attempt = connection.bound_to, True
+
+    async def end_attempt(self) -> None:
+        """Keep what `commit` was called for, undo anything else, and go on either way."""
+        if self._in_attempt:
+            connection = self._begun()
+            await self._execute(connection, "ROLLBACK TO SAVEPOINT attempt")
+            # The settings of the transaction have gone back as well.
+            connection.bound_to, self._in_attempt = self._bound_before, False
+        self._is_over = False
+
+    def _begun(self) -> TenantConnection:
+        if self._connection is None:
+            raise Unbound("the transaction has not begun")
+        return self._connection
+
     async def _commit(self, connection: TenantConnection) -> None:
-        try:
-            status = await connection.execute("COMMIT")
-        except FAILURES as error:
-            raise refusal_for(error) from error
+        status = await self._execute(connection, "COMMIT")
         if status != "COMMIT":
             # A caught error had already aborted it: PostgreSQL answers COMMIT with ROLLBACK.
             raise Unavailable("The transaction had failed and was rolled back.")
 
+    async def _execute(self, connection: TenantConnection, command: str) -> str:
+        try:
+            return await connection.execute(command)
+        except FAILURES as error:
+            raise refusal_for(error) from error
+
     async def _begin(self) -> TenantConnection:
-        if self._is_over:
-            # What came now would be rolled back unseen.
-            raise Unbound("the transaction has ended: open one with transaction(...)")
         connection = await self._pool.acquire()
         try:
             await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")

@@ -1,6 +1,7 @@
 """The one middleware: credential in, principal in the context, a unit of work around it all."""
 
 import hmac
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -16,11 +17,15 @@ from saas.errors import PermissionDenied, Unauthenticated
 from saas.tenancy.resolver import Resolver
 
 _READS = frozenset({"GET", "HEAD"})
+# What stands around the handler of a POST, inside its transaction.
+Post = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
 
 
 class TenancyMiddleware(ASGIMiddleware):
     """Every handler is on one plane, by its `opt`: `tenant` (the default) needs a `permission`,
-    `platform` an operator's credential, `open` nothing. What is not declared is refused."""
+    `platform` an operator's credential, `open` nothing. What is not declared is refused.
+    `post` calls the handler of a POST on the first two; there is no transaction around the third.
+    """
 
     scopes = (ScopeType.HTTP,)
 
@@ -30,11 +35,13 @@ class TenancyMiddleware(ASGIMiddleware):
         resolver: Resolver,
         platform_tokens: TokenIssuer,
         platform_key: str,
+        post: Post,
     ) -> None:
         self._database = database
         self._resolver = resolver
         self._platform_tokens = platform_tokens
         self._platform_key = platform_key.encode()
+        self._post = post
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         # Unconditionally, also to nothing: a server may run a request in the context of the
@@ -54,7 +61,10 @@ class TenancyMiddleware(ASGIMiddleware):
             await self._enter_tenant(scope, credential, selected, opt.get("permission"))
             pool = self._database.app
         async with Transaction(pool, read_only=read_only):
-            await next_app(scope, receive, send)
+            if scope.get("method") == "POST":
+                await self._post(scope, receive, send, next_app)
+            else:
+                await next_app(scope, receive, send)
 
     async def _enter_tenant(
         self, scope: Scope, credential: str, selected: list[str], permission: str | None

@@ -45,8 +45,10 @@ def described(
     }
 
 
-def header_parameter(name: str, description: str) -> Parameter:
-    return _parameter(name, {"type": "string"}, description, place="header")
+def header_parameter(
+    name: str, description: str, schema: Mapping[str, Any] | None = None
+) -> Parameter:
+    return _parameter(name, schema or {"type": "string"}, description, place="header")
 
 
 def query_parameter(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
@@ -67,6 +69,12 @@ def _parameter(
 
 IF_MATCH = header_parameter("If-Match", "Only if the row still has this ETag, else 412.")
 IF_NONE_MATCH = header_parameter("If-None-Match", "304 if the row still has this ETag.")
+IDEMPOTENCY_KEY = header_parameter(
+    "Idempotency-Key",
+    "Makes the request repeatable for 24 hours: the same key and body get the first answer again, "
+    "with Idempotency-Replayed: true. 409 while the first is running, 422 with another body.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+)
 HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the purge permission.")
 
 

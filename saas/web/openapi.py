@@ -9,6 +9,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from saas.web.described import IDEMPOTENCY_KEY
 from saas.web.problems import MEDIA_TYPE
 
 Json = dict[str, Any]
@@ -55,6 +56,7 @@ _SECURITY: dict[str, list[Json]] = {
 # What any route of a plane may answer with; the others stand in the route's own description.
 _REFUSALS_OF_PLANE = {"tenant": (401, 403, 404, 503), "platform": (401, 503), "open": ()}
 _REFUSALS_OF_BODY = (400, 413, 415, 422)
+_REFUSALS_OF_KEY = (400, 409, 413, 422)
 _ALL_REFUSALS = (400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 503)
 
 
@@ -91,6 +93,8 @@ def _complete(operation: Json, handler: HTTPRouteHandler, method: str) -> None:
     if handler.parsed_data_field is not None and handler.parsed_data_field.has_default:
         operation["requestBody"]["required"] = False
     operation.setdefault("parameters", []).extend(handler.opt.get("parameters", ()))
+    if method == "POST" and plane != "open":
+        operation["parameters"].append(IDEMPOTENCY_KEY)
     _document_refusals(operation, handler, plane)
 
 
@@ -100,6 +104,8 @@ def _document_refusals(operation: Json, handler: HTTPRouteHandler, plane: str) -
     refusals = {*_REFUSALS_OF_PLANE[plane], *handler.opt.get("refusals", ())}
     if "requestBody" in operation:
         refusals.update(_REFUSALS_OF_BODY)
+    if IDEMPOTENCY_KEY in operation["parameters"]:
+        refusals.update(_REFUSALS_OF_KEY)
     success = handler.opt.get("success")
     answers = {
         status: answer

@@ -21,6 +21,7 @@ from saas.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from saas.web.answer import Answer
 from saas.web.body_faults import escaped, fault_code
 from saas.web.exchange import CLIENT_CLOSED_REQUEST
 from saas.web.request_id import request_id
@@ -58,6 +59,13 @@ def problem_bytes(error: SaasError, request_id: str) -> bytes:
         problem["detail"] = error.detail
         problem.pop("errors", None)
         return _encode(problem)
+
+
+def problem_answer(error: SaasError, request_id: str) -> Answer:
+    """The problem as an answer, for where no exception handler of Litestar comes after."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    content_type = (b"content-type", MEDIA_TYPE.encode())
+    return Answer(error.status, problem_bytes(error, request_id), [content_type, *headers])
 
 
 def _refuse(request: AnyRequest, error: SaasError) -> Response[bytes]:

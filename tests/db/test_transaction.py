@@ -93,3 +93,54 @@ async def test_platform_transaction_is_bound_only_inside_acting_as(database: Dat
             assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)
     async with platform_transaction(database) as work:
         assert not (await work.fetch(BOUND))[0][0]
+
+
+async def test_platform_transaction_follows_the_context_into_one_tenant_alone(
+    database: Database,
+) -> None:
+    someone, other = acting("someone"), acting("other")
+    async with platform_transaction(database) as work:
+        assert not (await work.fetch(BOUND))[0][0]
+        with acting_as(someone):
+            assert (await work.fetch(BOUND))[0][:2] == (str(someone.tenant_id), someone.actor)
+        assert [value or "" for value in (await work.fetch(BOUND))[0]][:2] == ["", ""]
+        with acting_as(other), pytest.raises(Unbound):
+            await work.fetch(BOUND)
+        with acting_as(someone):
+            assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)
+
+    with acting_as(other):
+        async with platform_transaction(database) as work:
+            assert (await work.fetch(BOUND))[0][0] == str(other.tenant_id)
+
+
+async def test_attempt_that_is_undone_takes_its_binding_with_it(database: Database) -> None:
+    someone = acting()
+    async with platform_transaction(database) as work:
+        await work.fetch("SELECT 1")
+        await work.begin_attempt()
+        with acting_as(someone):
+            assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)
+        await work.end_attempt()
+
+        # The very same principal again: the connection must know that it is bound no more.
+        with acting_as(someone):
+            assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)
+        assert not (await work.fetch(BOUND))[0][0]
+
+
+async def test_nothing_can_be_done_between_an_accepted_attempt_and_its_end(
+    database: Database,
+) -> None:
+    async with platform_transaction(database) as work:
+        with pytest.raises(Unbound):
+            await work.begin_attempt()
+        await work.fetch("SELECT 1")
+        await work.begin_attempt()
+        await work.commit()
+        with pytest.raises(Unbound):
+            await work.fetch("SELECT 1")
+
+        await work.end_attempt()
+
+        assert await work.fetch("SELECT 1")

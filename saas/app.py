@@ -27,6 +27,7 @@ from saas.tenancy.resolver import Resolver
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
+from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
 from saas.web.problems import exception_handlers
@@ -51,6 +52,7 @@ def create_app(
         route_handlers=_handlers(settings, resources, metrics),
         middleware=[_middleware(settings, database, resources)],
         lifespan=[_serving(settings, database)],
+        before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
         request_class=StrictRequest,

@@ -14,8 +14,10 @@ from sqlalchemy import Table
 from saas import context
 from saas.db import statements
 from saas.db.error_mapping import unknown_reference
-from saas.db.filters import parameters, shape_of
+from saas.db.filters import filter_shape_of, parameters, shape_of
+from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_key, table_of
+from saas.db.partial import shape_for
 from saas.db.query import ListQuery, QueryGrammar
 from saas.db.statements import ShapeCache, Statement
 from saas.db.transaction import current_transaction
@@ -26,10 +28,13 @@ Read = TypeVar("Read", bound=msgspec.Struct)
 
 
 class Page(msgspec.Struct, Generic[Read], frozen=True, kw_only=True):
-    """`next_after` is the position behind which the next page begins; None on the last page."""
+    """`next_after` and `prev_before` are the positions that the next page begins behind and the one
+    before it ends before: a ListQuery's `after` and `before`. None where there is no such page.
+    Of a query with `fields` the items have these alone."""
 
     items: list[Read]
     next_after: tuple[Any, ...] | None = None
+    prev_before: tuple[Any, ...] | None = None
     total: int | None = None
 
 
@@ -52,7 +57,9 @@ class TenantRepository(Generic[Model, Read]):
         self.read = read
         self.natural_key = natural_key
         self.writable = frozenset(self.table.c.keys()) - PROTECTED
-        self.grammar = QueryGrammar(self.table, search=search, hidden=_masked(self.table))
+        self.grammar = QueryGrammar(
+            self.table, search=search, hidden=_masked(self.table), fields=read.__struct_fields__
+        )
         self._columns = read.__struct_fields__
         self._search = tuple(search)
         self._shapes = ShapeCache()
@@ -64,41 +71,45 @@ class TenantRepository(Generic[Model, Read]):
                 raise TypeError(f"{model.__name__}: a natural key needs a TenantModel")
             add_natural_key(model, natural_key)
 
-    async def get(self, id: UUID, *, include_deleted: bool = False) -> Read:
-        """The live row. Raises NotFound for absent, deleted and another tenant's alike."""
-        row = await self._one(
-            ("get", include_deleted),
+    async def get(
+        self, id: UUID, *, include_deleted: bool = False, fields: tuple[str, ...] = ()
+    ) -> Read:
+        """The live row; with `fields`, these of it alone. Raises NotFound for absent, deleted and
+        another tenant's alike."""
+        kind = shape_for(self.read, fields)
+        statement = self._shapes.get(
+            ("get", include_deleted, fields),
             lambda: statements.select_one(
-                self.table, self._columns, include_deleted=include_deleted
+                self.table, kind.columns, include_deleted=include_deleted
             ),
-            {"id": id},
         )
-        if row is None:
+        rows = await self._run(statement, {"id": id})
+        if not rows:
             raise NotFound
+        row: Read = kind.make(*rows[0])
         return row
 
     async def list(self, query: ListQuery | None = None) -> Page[Read]:
-        """One page in the query's order, and where the next one begins."""
+        """One page in the query's order, and where its neighbours begin."""
         query = query or ListQuery()
-        columns = self._page_columns(query)
+        kind = shape_for(self.read, query.fields)
         statement = self._shapes.get(
             ("list", shape_of(query)),
-            lambda: statements.select_page(self.table, columns, query, self._search),
+            lambda: statements.select_page(
+                self.table, with_sort_columns(kind.columns, query), query, self._search
+            ),
         )
-        rows = await self._run(statement, parameters(query))
-        items = [self.read(*row[: len(self._columns)]) for row in rows[: query.limit]]
-        next_after = None
-        if len(rows) > query.limit:
-            last = rows[query.limit - 1]
-            next_after = tuple(last[key.column] for key in query.sort)
+        found = await self._run(statement, parameters(query))
+        rows, next_after, prev_before = window_of(found, query)
+        items = [kind.make(*row[: len(kind.columns)]) for row in rows]
         total = await self.count(query) if query.include_total or query.offset is not None else None
-        return Page(items=items, next_after=next_after, total=total)
+        return Page(items=items, next_after=next_after, prev_before=prev_before, total=total)
 
     async def count(self, query: ListQuery | None = None) -> int:
         """How many rows match, over all pages."""
-        query = msgspec.structs.replace(query or ListQuery(), after=None, offset=None)
+        query = query or ListQuery()
         statement = self._shapes.get(
-            ("count", shape_of(query)),
+            ("count", filter_shape_of(query)),
             lambda: statements.count_matching(self.table, query, self._search),
         )
         rows = await self._run(statement, parameters(query))
@@ -215,10 +226,6 @@ class TenantRepository(Generic[Model, Read]):
 
     def _edit(self, id: UUID, version: int | None) -> dict[str, Any]:
         return {"id": id, "expected_version": version, "actor": context.principal().actor}
-
-    def _page_columns(self, query: ListQuery) -> tuple[str, ...]:
-        extra = (key.column for key in query.sort if key.column not in self._columns)
-        return (*self._columns, *extra)
 
     def _refuse_protected(self, values: Iterable[str]) -> None:
         refused = [name for name in values if name not in self.writable]

@@ -12,7 +12,7 @@ from isolation.raw import Raw, rows_of
 from isolation.surface import RESOURCE_BY_NAME, references_of
 from isolation.worlds import World, create, rows_in
 from saas.db.models import PROTECTED
-from saas.db.query import operators_of
+from saas.db.query_values import operators_of
 from saas.web.resource import AnyResource
 
 by_resource = pytest.mark.parametrize("resource", RESOURCE_BY_NAME.values(), ids=RESOURCE_BY_NAME)

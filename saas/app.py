@@ -28,6 +28,7 @@ from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
 from saas.web.idempotency import Idempotency
+from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
 from saas.web.problems import exception_handlers
@@ -52,6 +53,7 @@ def create_app(
         route_handlers=_handlers(settings, resources, metrics),
         middleware=[_middleware(settings, database, resources)],
         lifespan=[_serving(settings, database)],
+        before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
         request_class=StrictRequest,

@@ -10,16 +10,14 @@ from sqlalchemy import (
     Select,
     Table,
     all_,
-    and_,
     any_,
     bindparam,
-    false,
     literal_column,
     or_,
-    tuple_,
 )
 
-from saas.db.query import Condition, ListQuery, SortKey
+from saas.db.keyset import keyset
+from saas.db.query import Condition, ListQuery
 
 Parameter = ColumnElement[Any]
 
@@ -50,6 +48,9 @@ def matching(
         )
     for number, condition in enumerate(query.conditions):
         chosen = chosen.where(condition_sql(table, condition, f"f{number}"))
+    if query.any_of:
+        alternatives = enumerate(query.any_of)
+        chosen = chosen.where(or_(*(condition_sql(table, c, f"g{n}") for n, c in alternatives)))
     for number in range(len(query.words)):
         chosen = chosen.where(word_sql(table, search, f"w{number}"))
     return chosen
@@ -59,16 +60,9 @@ def paged(
     chosen: Select[Any], table: Table, query: ListQuery, search: Sequence[str]
 ) -> Select[Any]:
     """One page of `matching` in the query's order, and one row more, which tells of a next page."""
-    chosen = matching(chosen, table, query, search)
-    if query.after is not None:
-        chosen = chosen.where(after_sql(table, query.sort, query.after))
-    for key in query.sort:
-        column = table.c[key.column]
-        order = column.desc() if key.descending else column.asc()
-        # Nulls sort last both ways; ascending order has them last by itself.
-        chosen = chosen.order_by(
-            order.nulls_last() if column.nullable and key.descending else order
-        )
+    if sum(place is not None for place in (query.after, query.before, query.offset)) > 1:
+        raise ValueError("give one of after, before and offset")
+    chosen = keyset(matching(chosen, table, query, search), table, query)
     if query.offset is not None:
         chosen = chosen.offset(bindparam("offset", query.offset))
     # Literal, so that the planner knows how few rows are wanted.
@@ -92,36 +86,16 @@ def word_sql(table: Table, search: Sequence[str], name: str) -> ColumnElement[bo
     return or_(*(table.c[column].ilike(bindparam(name)) for column in search))
 
 
-def after_sql(
-    table: Table, sort: Sequence[SortKey], position: Sequence[Any]
-) -> ColumnElement[bool]:
-    """The rows behind `position` in the order of `sort`, where nulls come last both ways."""
-    columns = [table.c[key.column] for key in sort]
-    values = [bindparam(f"a{n}", type_=column.type) for n, column in enumerate(columns)]
-    directions = {key.descending for key in sort}
-    if len(directions) == 1 and not any(column.nullable for column in columns):
-        # A row comparison is one index condition; the general form below is not.
-        row, bound = tuple_(*columns), tuple_(*values)
-        return row < bound if directions == {True} else row > bound
-    return or_(
-        *(
-            and_(
-                *(_same(columns[m], values[m], position[m]) for m in range(n)),
-                _behind(columns[n], values[n], position[n], descending=sort[n].descending),
-            )
-            for n in range(len(sort))
-        )
-    )
-
-
 def parameters(query: ListQuery) -> dict[str, Any]:
     """The values for the parameters that the functions above have named."""
     values: dict[str, Any] = {}
     for number, condition in enumerate(query.conditions):
         values[f"f{number}"] = _pattern(condition)
+    for number, condition in enumerate(query.any_of):
+        values[f"g{number}"] = _pattern(condition)
     for number, word in enumerate(query.words):
         values[f"w{number}"] = f"%{_escaped(word)}%"
-    for number, value in enumerate(query.after or ()):
+    for number, value in enumerate(query.before or query.after or ()):
         values[f"a{number}"] = value
     if query.offset is not None:
         values["offset"] = query.offset
@@ -129,29 +103,31 @@ def parameters(query: ListQuery) -> dict[str, Any]:
 
 
 def shape_of(query: ListQuery) -> tuple[Any, ...]:
-    """Equal for two queries that differ in values only, and so share their SQL."""
+    """Equal for two queries whose pages differ in values only, and so share their SQL."""
     return (
-        tuple((c.column, c.operator, c.value is True) for c in query.conditions),
-        len(query.words),
+        filter_shape_of(query),
         query.sort,
-        query.deleted,
+        query.fields,
         query.limit,
         query.offset is None,
         query.after and tuple(value is None for value in query.after),
+        query.before and tuple(value is None for value in query.before),
     )
 
 
-def _same(column: Column[Any], value: Parameter, present: Any) -> ColumnElement[bool]:
-    return column.is_(None) if present is None else column == value
+def filter_shape_of(query: ListQuery) -> tuple[Any, ...]:
+    """Equal for two queries that count alike but for values."""
+    return (
+        _shape_of(query.conditions),
+        _shape_of(query.any_of) if query.any_of else (),
+        len(query.words),
+        query.deleted,
+    )
 
 
-def _behind(
-    column: Column[Any], value: Parameter, present: Any, *, descending: bool
-) -> ColumnElement[bool]:
-    if present is None:
-        return false()
-    behind = column < value if descending else column > value
-    return or_(behind, column.is_(None)) if column.nullable else behind
+def _shape_of(conditions: Sequence[Condition]) -> tuple[tuple[str, str, bool], ...]:
+    # Of the values only the bool of isnull is in the SQL.
+    return tuple([(c.column, c.operator, c.value is True) for c in conditions])
 
 
 def _pattern(condition: Condition) -> Any:

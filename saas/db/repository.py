@@ -49,12 +49,17 @@ class TenantRepository(Generic[Model, Read]):
     def natural_key(self) -> tuple[str, ...]:
         return self.operations.natural_key
 
-    async def get(self, id: UUID, *, include_deleted: bool = False) -> Read:
-        """The live row. Raises NotFound for absent, deleted and another tenant's alike."""
-        return await perform(self.operations.get(id, include_deleted=include_deleted))
+    async def get(
+        self, id: UUID, *, include_deleted: bool = False, fields: tuple[str, ...] = ()
+    ) -> Read:
+        """The live row; with `fields`, these of it alone. Raises NotFound for absent, deleted and
+        another tenant's alike."""
+        return await perform(
+            self.operations.get(id, include_deleted=include_deleted, fields=fields)
+        )
 
     async def list(self, query: ListQuery | None = None) -> Page[Read]:
-        """One page in the query's order, and where the next one begins."""
+        """One page in the query's order, and where its neighbours begin."""
         return await perform(self.operations.list(query))
 
     async def count(self, query: ListQuery | None = None) -> int:

@@ -14,9 +14,11 @@ from sqlalchemy import Executable, Table
 from saas import context
 from saas.db import statements
 from saas.db.error_mapping import unknown_reference
-from saas.db.filters import parameters, shape_of
+from saas.db.filters import filter_shape_of, parameters, shape_of
+from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_key, table_of
 from saas.db.operation import Operation, Rows, Step
+from saas.db.partial import shape_for
 from saas.db.query import ListQuery, QueryGrammar
 from saas.db.statements import ShapeCache, Statement
 from saas.errors import FieldError, Invalid, NotDeleted, NotFound, ParentGone, VersionConflict
@@ -26,10 +28,13 @@ Read = TypeVar("Read", bound=msgspec.Struct)
 
 
 class Page(msgspec.Struct, Generic[Read], frozen=True, kw_only=True):
-    """`next_after` is the position behind which the next page begins; None on the last page."""
+    """`next_after` and `prev_before` are the positions that the next page begins behind and the one
+    before it ends before: a ListQuery's `after` and `before`. None where there is no such page.
+    Of a query with `fields` the items have these alone."""
 
     items: list[Read]
     next_after: tuple[Any, ...] | None = None
+    prev_before: tuple[Any, ...] | None = None
     total: int | None = None
 
 
@@ -50,7 +55,9 @@ class RowOperations(Generic[Model, Read]):
         self.read = read
         self.natural_key = natural_key
         self.writable = frozenset(self.table.c.keys()) - PROTECTED
-        self.grammar = QueryGrammar(self.table, search=search, hidden=_masked(self.table))
+        self.grammar = QueryGrammar(
+            self.table, search=search, hidden=_masked(self.table), fields=read.__struct_fields__
+        )
         self.columns = read.__struct_fields__
         self.references: dict[str, str] = {
             c.name: c.info["references"] for c in self.table.c if "references" in c.info
@@ -62,43 +69,45 @@ class RowOperations(Generic[Model, Read]):
                 raise TypeError(f"{model.__name__}: a natural key needs a TenantModel")
             add_natural_key(model, natural_key)
 
-    def get(self, id: UUID, *, include_deleted: bool = False) -> Operation[Read]:
-        row = yield from self._one(
-            ("get", include_deleted),
+    def get(
+        self, id: UUID, *, include_deleted: bool = False, fields: tuple[str, ...] = ()
+    ) -> Operation[Read]:
+        kind = shape_for(self.read, fields)
+        rows = yield from self.run(
+            ("get", include_deleted, fields),
             lambda: statements.select_one(
-                self.table, self.columns, include_deleted=include_deleted
+                self.table, kind.columns, include_deleted=include_deleted
             ),
             {"id": id},
         )
-        if row is None:
+        if not rows:
             raise NotFound
+        row: Read = kind.make(*rows[0])
         return row
 
     def list(self, query: ListQuery | None = None) -> Operation[Page[Read]]:
         query = query or ListQuery()
-        columns = self._page_columns(query)
-        statement = self._shapes.get(
+        kind = shape_for(self.read, query.fields)
+        columns = with_sort_columns(kind.columns, query)
+        found = yield from self.run(
             ("list", shape_of(query)),
             lambda: statements.select_page(self.table, columns, query, self._search),
+            parameters(query),
         )
-        rows = yield from run(statement, parameters(query))
-        items = [self.read(*row[: len(self.columns)]) for row in rows[: query.limit]]
-        next_after = None
-        if len(rows) > query.limit:
-            last = rows[query.limit - 1]
-            next_after = tuple(last[columns.index(key.column)] for key in query.sort)
+        rows, next_after, prev_before = window_of(found, query, columns)
+        items = [kind.make(*row[: len(kind.columns)]) for row in rows]
         total = None
         if query.include_total or query.offset is not None:
             total = yield from self.count(query)
-        return Page(items=items, next_after=next_after, total=total)
+        return Page(items=items, next_after=next_after, prev_before=prev_before, total=total)
 
     def count(self, query: ListQuery | None = None) -> Operation[int]:
-        query = msgspec.structs.replace(query or ListQuery(), after=None, offset=None)
-        statement = self._shapes.get(
-            ("count", shape_of(query)),
+        query = query or ListQuery()
+        rows = yield from self.run(
+            ("count", filter_shape_of(query)),
             lambda: statements.count_matching(self.table, query, self._search),
+            parameters(query),
         )
-        rows = yield from run(statement, parameters(query))
         total: int = rows[0][0]
         return total
 
@@ -216,10 +225,6 @@ class RowOperations(Generic[Model, Read]):
 
     def _edit(self, id: UUID, version: int | None) -> dict[str, Any]:
         return {"id": id, "expected_version": version, "actor": context.principal().actor}
-
-    def _page_columns(self, query: ListQuery) -> tuple[str, ...]:
-        extra = (key.column for key in query.sort if key.column not in self.columns)
-        return (*self.columns, *extra)
 
 
 _live_shapes = ShapeCache()

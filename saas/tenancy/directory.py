@@ -9,8 +9,10 @@ import msgspec
 from sqlalchemy import bindparam, func, select
 
 from saas import context
-from saas.db.filters import matching, paged, parameters, shape_of
+from saas.db.filters import filter_shape_of, matching, paged, parameters, shape_of
+from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import table_of
+from saas.db.partial import shape_for
 from saas.db.query import MAX_LIMIT, ListQuery, QueryGrammar
 from saas.db.row_operations import Page
 from saas.db.statements import ShapeCache, Statement, tenant_predicate
@@ -51,7 +53,7 @@ _BY_SLUG = Statement(_SELECT.where(_tenants.c.slug == bindparam("slug")))
 _SEARCH = ("slug", "name")
 _pages = ShapeCache()
 
-grammar = QueryGrammar(_tenants, search=_SEARCH)
+grammar = QueryGrammar(_tenants, search=_SEARCH, fields=TenantRead.__struct_fields__)
 """What a list of tenants takes: the same language as a resource's list."""
 
 
@@ -68,17 +70,17 @@ async def tenant_by_slug(slug: str) -> TenantRead:
 async def tenants(query: ListQuery | None = None) -> Page[TenantRead]:
     """One page of the tenants."""
     query = query or ListQuery()
+    kind = shape_for(TenantRead, query.fields)
+    columns = with_sort_columns(kind.columns, query)
     statement = _pages.get(
-        ("page", shape_of(query)), lambda: paged(_SELECT, _tenants, query, _SEARCH)
+        ("page", shape_of(query)),
+        lambda: paged(select(*(_tenants.c[name] for name in columns)), _tenants, query, _SEARCH),
     )
-    rows = await _run(statement, parameters(query))
-    page = rows[: query.limit]
-    more = len(rows) > query.limit
-    last = tuple(getattr(page[-1], key.column) for key in query.sort) if more else None
-    total = None
-    if query.include_total or query.offset is not None:
-        total = await _count(msgspec.structs.replace(query, after=None, offset=None))
-    return Page(items=page, next_after=last, total=total)
+    found = await current_transaction().run(statement, parameters(query))
+    rows, next_after, prev_before = window_of(found, query, columns)
+    items = [kind.make(*row[: len(kind.columns)]) for row in rows]
+    total = await _count(query) if query.include_total or query.offset is not None else None
+    return Page(items=items, next_after=next_after, prev_before=prev_before, total=total)
 
 
 async def all_tenants() -> list[TenantRead]:
@@ -96,7 +98,7 @@ async def all_tenants() -> list[TenantRead]:
 async def _count(query: ListQuery) -> int:
     counted = select(func.count().label("total")).select_from(_tenants)
     statement = _pages.get(
-        ("count", shape_of(query)), lambda: matching(counted, _tenants, query, _SEARCH)
+        ("count", filter_shape_of(query)), lambda: matching(counted, _tenants, query, _SEARCH)
     )
     rows = await current_transaction().run(statement, parameters(query))
     total: int = rows[0]["total"]

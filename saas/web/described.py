@@ -9,9 +9,12 @@ from uuid import UUID
 from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Column
 
-from saas.db.query import MAX_LIMIT, MAX_OFFSET, QueryGrammar, operators_of
+from saas.db.query import MAX_LIMIT, MAX_OFFSET, QueryGrammar
+from saas.db.query_values import operators_of
 
 Parameter = dict[str, Any]
+OPERATORS = "x-operators"
+"""Marks the parameter of a filter, and names its operators for programs."""
 
 
 def described(
@@ -67,6 +70,13 @@ def _parameter(
     }
 
 
+def _list_parameter(name: str, allowed: Iterable[str], description: str) -> Parameter:
+    """A comma list, each of `allowed` at most once."""
+    items = {"type": "string", "enum": list(allowed)}
+    schema = {"type": "array", "items": items, "minItems": 1, "uniqueItems": True}
+    return _parameter(name, schema, description) | {"style": "form", "explode": False}
+
+
 IF_MATCH = header_parameter("If-Match", "Only if the row still has this ETag, else 412.")
 IF_NONE_MATCH = header_parameter("If-None-Match", "304 if the row still has this ETag.")
 IDEMPOTENCY_KEY = header_parameter(
@@ -78,27 +88,32 @@ IDEMPOTENCY_KEY = header_parameter(
 HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the purge permission.")
 
 
+def fields_parameter(grammar: QueryGrammar) -> Parameter:
+    return _list_parameter("fields", grammar.fields, "Show only these fields.")
+
+
 def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
-    """All that the list of one resource takes. Of each column only equality is listed; its other
-    operators stand in the description."""
-    columns = ", ".join(grammar.columns)
+    """All that the list of one resource takes. Of each column only equality is a parameter of its
+    own; its other operators stand beside it."""
+    sorts = [direction + column for column in grammar.columns for direction in ("", "-")]
     parameters = [
         query_parameter(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 20},
             "Rows on a page.",
         ),
-        query_parameter("cursor", {"type": "string"}, "next_cursor of the page before."),
+        query_parameter("cursor", {"type": "string"}, "next_cursor or prev_cursor of a page."),
         query_parameter(
             "offset",
             {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
             "Instead of a cursor; adds offset and total to the answer.",
         ),
         query_parameter("include_total", {"type": "boolean"}, "Add the total to a cursor page."),
-        query_parameter(
-            "sort", {"type": "string"}, f"Comma list, - for descending, of: {columns}."
-        ),
+        _list_parameter("sort", sorts, "- is descending; a column once; nulls come last."),
+        query_parameter("or", {"type": "string"}, _OR),
     ]
+    if grammar.fields:
+        parameters.append(fields_parameter(grammar))
     if grammar.search:
         searched = ", ".join(grammar.search)
         parameters.append(query_parameter("q", {"type": "string"}, f"Words in {searched}."))
@@ -110,10 +125,19 @@ def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
     return [*parameters, *map(_filter_parameter, grammar.columns.values())]
 
 
+_OR = (
+    "Rows for which one of up to 50 conditions holds, of the fields and operators below: "
+    '(field.operator.value,field.in.(a,b)). An empty value, and one with any of , . ( ) ", stands '
+    'in double quotes, where \\" and \\\\ are the two escapes.'
+)
+
+
 def _filter_parameter(column: Column[Any]) -> Parameter:
-    operators = ", ".join(f"{column.name}__{operator}" for operator in operators_of(column))
+    allowed = operators_of(column)
+    names = ", ".join(f"{column.name}__{operator}" for operator in allowed)
     schema = _SCHEMAS.get(column.type.python_type, {"type": "string"})
-    return query_parameter(column.name, schema, f"Equals. Also: {operators}.")
+    parameter = query_parameter(column.name, schema, f"Equals. Also: {names}.")
+    return parameter | {OPERATORS: list(allowed)}
 
 
 _SCHEMAS: Mapping[type, Mapping[str, Any]] = {

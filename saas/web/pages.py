@@ -11,10 +11,10 @@ from saas.db.query import Condition, ListQuery, QueryGrammar, bad_parameter
 from saas.db.row_operations import Page
 from saas.errors import BadRequest
 from saas.web.answer import Answer, json_answer
-from saas.web.cursors import Cursors
+from saas.web.cursors import Cursors, Place
 
 _MAX_PARAMETERS = 100
-
+_PAIRS = "query_pairs"
 
 Item = TypeVar("Item")
 
@@ -25,15 +25,24 @@ class ListBody(msgspec.Struct, Generic[Item], frozen=True):
     items: list[Item]
     limit: int
     next_cursor: str | None
+    prev_cursor: str | None
     offset: int | UnsetType = UNSET
     total: int | UnsetType = UNSET
 
 
 def query_pairs(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
     """The query parameters in order. Raises BadRequest for what is no UTF-8 or too much."""
-    text = request.scope["query_string"].decode("latin-1")
-    if not text:
+    raw: bytes = request.scope["query_string"]
+    if not raw:
         return []
+    remembered = request.scope["state"].get(_PAIRS)
+    if remembered is None:
+        remembered = request.scope["state"][_PAIRS] = _parsed(raw.decode("latin-1"))
+    pairs: list[tuple[str, str]] = remembered
+    return pairs
+
+
+def _parsed(text: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(
             text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
@@ -65,7 +74,10 @@ def parse_page(
         raise bad_parameter("cursor", "Give it once.")
     if query.offset is not None:
         raise bad_parameter("cursor", "Give either cursor or offset.")
-    return msgspec.structs.replace(query, after=cursors.read(resource, grammar, query, tokens[0]))
+    place = cursors.read(resource, grammar, query, tokens[0])
+    if place.backwards:
+        return msgspec.structs.replace(query, before=place.position)
+    return msgspec.structs.replace(query, after=place.position or None)
 
 
 def list_answer(
@@ -75,26 +87,41 @@ def list_answer(
     page: Page[Any],
     cursors: Cursors,
 ) -> Answer:
-    """The list envelope, with a `Link: rel="next"` (RFC 8288) while there are more rows."""
-    cursor = None
-    headers: list[tuple[bytes, bytes]] = []
+    """The list envelope, with a Link (RFC 8288) to the next page and to the one before it, where
+    there are such."""
+    next_cursor = prev_cursor = None
+    links: list[str] = []
     if page.next_after is not None:
-        cursor = cursors.write(resource, query, page.next_after)
-        headers.append((b"link", _next_link(request, query, cursor)))
+        next_cursor = cursors.write(resource, query, Place(page.next_after))
+        links.append(_link(request, "next", _next_offset(query), next_cursor))
+    if page.prev_before is not None:
+        prev_cursor = cursors.write(resource, query, Place(page.prev_before, backwards=True))
+        links.append(_link(request, "prev", _prev_offset(query, page), prev_cursor))
     body = ListBody(
         page.items,
         query.limit,
-        cursor,
+        next_cursor,
+        prev_cursor,
         UNSET if query.offset is None else query.offset,
         UNSET if page.total is None else page.total,
     )
-    return json_answer(body, headers=headers)
+    return json_answer(body, headers=[(b"link", ", ".join(links).encode())] if links else None)
 
 
-def _next_link(request: Request[Any, Any, Any], query: ListQuery, cursor: str) -> bytes:
-    if query.offset is None:
-        place = ("cursor", cursor)
-    else:
-        place = ("offset", str(query.offset + query.limit))
+def _link(request: Request[Any, Any, Any], rel: str, offset: int | None, cursor: str) -> str:
+    """To a page by its offset, if it has one, else by its cursor; all else as it was asked for."""
+    place = ("cursor", cursor) if offset is None else ("offset", str(offset))
     kept = [pair for pair in query_pairs(request) if pair[0] not in {"cursor", "offset"}]
-    return f'<{request.scope["path"]}?{urlencode([*kept, place])}>; rel="next"'.encode()
+    return f'<{request.scope["path"]}?{urlencode([*kept, place])}>; rel="{rel}"'
+
+
+def _next_offset(query: ListQuery) -> int | None:
+    return None if query.offset is None else query.offset + query.limit
+
+
+def _prev_offset(query: ListQuery, page: Page[Any]) -> int | None:
+    if query.offset is None:
+        return None
+    # From far behind the end it leads to the last rows.
+    end = query.offset if page.total is None else min(query.offset, page.total)
+    return max(end - query.limit, 0)

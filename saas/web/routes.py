@@ -9,16 +9,31 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from saas.db.audit import AuditEntry, AuditLog
+from saas.db.partial import narrowed
 from saas.db.query import Condition
 from saas.db.repository import TenantRepository
 from saas.web.answer import Answer, json_answer
 from saas.web.batch_routes import batch_handler
 from saas.web.create_route import create_handler
-from saas.web.described import HARD, IF_MATCH, IF_NONE_MATCH, described, list_parameters
+from saas.web.described import (
+    HARD,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    described,
+    fields_parameter,
+    list_parameters,
+)
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.preconditions import etag_header, is_unmodified
 from saas.web.routed import JSON_BODY, Routed
-from saas.web.row_request import header, is_hard, require_permission, row_id, wanted_version
+from saas.web.row_request import (
+    header,
+    is_hard,
+    require_permission,
+    row_id,
+    wanted_fields,
+    wanted_version,
+)
 from saas.web.schemas import values_of
 
 AnyRequest = Request[Any, Any, Any]
@@ -59,11 +74,14 @@ def _get(resource: Routed) -> HTTPRouteHandler:
     name, repository = resource.name, resource.repository
 
     async def get_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
-        row = await repository.get(row_id(id))
+        fields = wanted_fields(request, repository.grammar)
+        # The ETag is of the version, shown or not.
+        read = fields if not fields or "version" in fields else (*fields, "version")
+        row = await repository.get(row_id(id), fields=read)
         tag = etag_header(row.version)
         if is_unmodified(header(request, b"if-none-match"), row.version):
             return Answer(304, headers=[tag])
-        return json_answer(row, headers=[tag])
+        return json_answer(row if read == fields else narrowed(row, fields), headers=[tag])
 
     return get(
         "/{id:str}",
@@ -74,7 +92,7 @@ def _get(resource: Routed) -> HTTPRouteHandler:
             success=200,
             body=resource.read,
             refusals=(400, 404),
-            parameters=(IF_NONE_MATCH,),
+            parameters=(fields_parameter(repository.grammar), IF_NONE_MATCH),
         ),
     )(get_row)
 

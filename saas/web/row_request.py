@@ -1,4 +1,4 @@
-"""What a request on one row asks for: its id, the version it expects, soft or hard."""
+"""What a request on one row asks for: its id, its fields, the version it expects, soft or hard."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import msgspec
 from litestar.connection import Request
 
 from saas import context
-from saas.db.query import bad_parameter
+from saas.db.query import QueryGrammar, bad_parameter
 from saas.db.repository import TenantRepository
 from saas.errors import (
     NotFound,
@@ -90,11 +90,13 @@ async def wanted_version(
 
 
 def is_hard(request: AnyRequest) -> bool:
-    hard = "false"
-    for number, (name, text) in enumerate(query_pairs(request)):
-        if name != "hard" or number:
-            raise bad_parameter(name, "Allowed: hard, once.")
-        hard = text
+    hard = dict(query_pairs(request)).get("hard", "false")
     if hard not in {"true", "false"}:
         raise bad_parameter("hard", "Give true or false.")
     return hard == "true"
+
+
+def wanted_fields(request: AnyRequest, grammar: QueryGrammar) -> tuple[str, ...]:
+    """The fields of the row to show; none means all. Raises BadRequest."""
+    text = dict(query_pairs(request)).get("fields")
+    return () if text is None else grammar.parse_fields(text)

@@ -137,7 +137,7 @@ class Shelf:
         assert answer.status_code == 200, answer.text
         body: dict[str, Any] = answer.json()
         assert body["limit"] == listing.limit
-        assert ("link" in answer.headers) == (body["next_cursor"] is not None)
+        assert answer.links.keys() == {rel for rel in ("next", "prev") if body[f"{rel}_cursor"]}
         return body
 
 

@@ -12,7 +12,7 @@ from isolation.raw import Raw, rows_of
 from isolation.surface import RESOURCE_BY_NAME, references_of
 from isolation.worlds import World, create, rows_in
 from saas.db.models import PROTECTED
-from saas.db.query import operators_of
+from saas.db.query_values import operators_of
 from saas.web.resource import AnyResource
 
 by_resource = pytest.mark.parametrize("resource", RESOURCE_BY_NAME.values(), ids=RESOURCE_BY_NAME)
@@ -49,6 +49,50 @@ async def test_no_operator_of_any_column_finds_or_counts_a_foreign_row(
             rows = rows_in(answer)
             assert {row["id"] for row in rows} <= own
             assert json.loads(answer.body)["total"] == len(rows)
+
+
+@pytest.mark.changes_nothing
+@by_resource
+async def test_no_group_of_conditions_widens_a_list_to_a_foreign_row(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, attacker: World, victim: World
+) -> None:
+    own = {*attacker.live[resource.name], attacker.deleted[resource.name]}
+    wanted = victim.live[resource.name][0]
+    row = rows_in(await as_victim("GET", resource.path, params={**WHOLE, "id": wanted}))[0]
+
+    for column in filterable(resource):
+        for operator in operators_of(column):
+            quoted = json.dumps(as_text(row[column.name]))
+            value = {"isnull": "true", "in": f"({quoted})", "nin": f"({quoted})"}
+            term = f"{column.name}.{operator}.{value.get(operator, quoted)}"
+            query = {**WHOLE, "or": f"({term},id.eq.{wanted},version.gte.0)"}
+            answer = await as_attacker("GET", resource.path, params=query)
+            assert {row["id"] for row in rows_in(answer)} == own
+            assert json.loads(answer.body)["total"] == len(own)
+            found = await as_victim("GET", resource.path, params=query)
+            assert wanted in {row["id"] for row in rows_in(found)}
+
+
+@pytest.mark.changes_nothing
+@by_resource
+async def test_no_walk_forth_and_back_in_any_order_meets_a_foreign_row(
+    resource: AnyResource, as_attacker: Ask, attacker: World
+) -> None:
+    own = {*attacker.live[resource.name], attacker.deleted[resource.name]}
+
+    for column, sign in itertools.product(filterable(resource), ("", "-")):
+        query = {"limit": "1", "sort": sign + column.name, "deleted": "include", "fields": "id"}
+        for side in ("next_cursor", "prev_cursor"):
+            seen = []
+            while len(seen) <= len(own):
+                answer = await as_attacker("GET", resource.path, params=query)
+                seen += [row["id"] for row in rows_in(answer)]
+                body = json.loads(answer.body)
+                if body[side] is None:
+                    break
+                query["cursor"] = body[side]
+            # The walk back begins at the last page, where the walk forth has ended.
+            assert sorted(seen) == sorted(own)
 
 
 @pytest.mark.changes_nothing

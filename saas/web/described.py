@@ -67,6 +67,9 @@ def _parameter(
 
 IF_MATCH = header_parameter("If-Match", "Only if the row still has this ETag, else 412.")
 IF_NONE_MATCH = header_parameter("If-None-Match", "304 if the row still has this ETag.")
+AS_OF = query_parameter(
+    "as_of", {"type": "string", "format": "date-time"}, "The row as it was at that time."
+)
 HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the purge permission.")
 
 

@@ -9,21 +9,24 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg, FromPath
 from litestar.types import ASGIApp
 
-from saas.db.audit import AuditEntry, AuditLog
-from saas.db.query import Condition
 from saas.db.repository import TenantRepository
 from saas.web.answer import Answer, json_answer
 from saas.web.cursors import Cursors
-from saas.web.described import HARD, IF_MATCH, IF_NONE_MATCH, described, list_parameters
+from saas.web.described import AS_OF, HARD, IF_MATCH, IF_NONE_MATCH, described, list_parameters
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.preconditions import etag_header, is_unmodified
-from saas.web.row_request import header, is_hard, require_permission, row_id, wanted_version
+from saas.web.row_request import (
+    header,
+    is_hard,
+    past_time,
+    require_permission,
+    row_id,
+    wanted_version,
+)
 from saas.web.schemas import Create, Read, Update, values_of
 
 AnyRequest = Request[Any, Any, Any]
 JSON_BODY = BodyKwarg(media_type=RequestEncodingType.JSON)
-
-audit_entries: TenantRepository[AuditLog, AuditEntry] = TenantRepository(AuditLog, AuditEntry)
 
 
 class Routed(NamedTuple):
@@ -40,7 +43,7 @@ class Routed(NamedTuple):
 
 def resource_handlers(resource: Routed) -> list[HTTPRouteHandler]:
     """Every generated handler of `resource`, relative to its path."""
-    builders = (_list, _create, _get, _update, _delete, _restore, _history)
+    builders = (_list, _create, _get, _update, _delete)
     return [build(resource) for build in builders]
 
 
@@ -94,6 +97,10 @@ def _get(resource: Routed) -> HTTPRouteHandler:
     name, repository = resource.name, resource.repository
 
     async def get_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
+        time = past_time(request)
+        if time is not None:
+            # Without an ETag, for a write that took it for one of the present row would be stale.
+            return json_answer(await repository.get_as_of(row_id(id), time))
         row = await repository.get(row_id(id))
         tag = etag_header(row.version)
         if is_unmodified(header(request, b"if-none-match"), row.version):
@@ -109,7 +116,7 @@ def _get(resource: Routed) -> HTTPRouteHandler:
             success=200,
             body=resource.read,
             refusals=(400, 404),
-            parameters=(IF_NONE_MATCH,),
+            parameters=(AS_OF, IF_NONE_MATCH),
         ),
     )(get_row)
 
@@ -138,7 +145,7 @@ def _update(resource: Routed) -> HTTPRouteHandler:
             permission=f"{name}:write",
             success=200,
             body=resource.read,
-            refusals=(404, 409, 412, *_demanded(resource)),
+            refusals=(404, 409, 412, *demanded(resource)),
             parameters=(IF_MATCH,),
         ),
     )(update_row)
@@ -175,67 +182,12 @@ def _delete(resource: Routed) -> HTTPRouteHandler:
             permission=f"{name}:write",
             success=204,
             body=None,
-            refusals=(400, 404, 409, 412, *_demanded(resource)),
+            refusals=(400, 404, 409, 412, *demanded(resource)),
             parameters=(HARD, IF_MATCH),
         ),
     )(delete_row)
 
 
-def _restore(resource: Routed) -> HTTPRouteHandler:
-    name, repository = resource.name, resource.repository
-
-    async def restore_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
-        wanted = await wanted_version(
-            request,
-            repository,
-            id,
-            is_demanded=resource.requires_match,
-            include_deleted=True,
-        )
-        with wanted.refusals():
-            row = await repository.restore(row_id(id), version=wanted.version)
-        return json_answer(row, headers=[etag_header(row.version)])
-
-    return post(
-        "/{id:str}/restore",
-        status_code=200,
-        **described(
-            f"{name}.restore",
-            f"Bring a deleted one of {name} back",
-            permission=f"{name}:write",
-            success=200,
-            body=resource.read,
-            refusals=(400, 404, 409, 412, *_demanded(resource)),
-            parameters=(IF_MATCH,),
-        ),
-    )(restore_row)
-
-
-def _history(resource: Routed) -> HTTPRouteHandler:
-    name, repository, cursors = resource.name, resource.repository, resource.cursors
-
-    async def list_history(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
-        row = row_id(id)
-        await repository.get(row, include_deleted=True)
-        of_row = (Condition("entity", "eq", name), Condition("entity_id", "eq", row))
-        place = f"{name}/{row}/history"
-        query = parse_page(request, place, audit_entries.grammar, cursors, within=of_row)
-        page = await audit_entries.list(query)
-        return list_answer(request, place, query, page, cursors)
-
-    return get(
-        "/{id:str}/history",
-        **described(
-            f"{name}.history",
-            f"What happened to one of {name}",
-            permission=f"{name}:read",
-            success=200,
-            body=ListBody[AuditEntry],
-            refusals=(400, 404),
-            parameters=list_parameters(audit_entries.grammar),
-        ),
-    )(list_history)
-
-
-def _demanded(resource: Routed) -> tuple[int, ...]:
+def demanded(resource: Routed) -> tuple[int, ...]:
+    """The refusal of a write without If-Match, where the resource demands one."""
     return (428,) if resource.requires_match else ()

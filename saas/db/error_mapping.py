@@ -29,6 +29,7 @@ FAILURES = (
 )
 
 _IN_MESSAGE = re.compile(r'constraint "([^"]+)"')
+_WORD, _LITERAL = re.compile(r"\w+"), re.compile(r"'[^']*'")
 _SHARD_SUFFIX = re.compile(r"_\d{6,}$")
 
 _INVALID_VALUE = {
@@ -133,7 +134,9 @@ def _columns_of(constraint: str) -> tuple[str, ...]:
             if isinstance(candidate, ForeignKeyConstraint):
                 return _without_tenant(candidate.column_keys)
             if isinstance(candidate, CheckConstraint):
-                return _without_tenant(column.name for column in candidate.columns)
+                # Of a check that is written as text SQLAlchemy knows no columns.
+                words = set(_WORD.findall(_LITERAL.sub("", str(candidate.sqltext))))
+                return _without_tenant(c.name for c in table.columns if c.name in words)
     return ()
 
 

@@ -2,13 +2,16 @@
 awaited, and `sync/repository.py` is the same for threads."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Table
 
+from saas.db.audit import AuditEntry
 from saas.db.batch import batch, create_many
 from saas.db.batch_items import BatchItem, BatchResult, OnConflict
+from saas.db.history_operations import HistoryOperations
 from saas.db.operation import Operation, Result
 from saas.db.query import ListQuery, QueryGrammar
 from saas.db.row_operations import Model, Page, Read, RowOperations
@@ -36,6 +39,7 @@ class TenantRepository(Generic[Model, Read]):
         natural_key: tuple[str, ...] = (),
     ) -> None:
         self.operations = RowOperations(model, read, search=search, natural_key=natural_key)
+        self.past = HistoryOperations(self.operations)
 
     @property
     def table(self) -> Table:
@@ -113,6 +117,26 @@ class TenantRepository(Generic[Model, Read]):
     async def purge(self, id: UUID, *, version: int | None = None) -> None:
         """Delete for good, deleted rows too; children go with it. The audit log keeps the row."""
         await perform(self.operations.purge(id, version=version))
+
+    async def history(self, id: UUID, query: ListQuery | None = None) -> Page[AuditEntry]:
+        """The audit entries of a row, live or soft-deleted, the newest first."""
+        return await perform(self.past.history(id, query))
+
+    async def get_as_of(self, id: UUID, time: datetime) -> Read:
+        """The row as it was at `time`, also where it was deleted or purged since. Raises NotFound
+        where it was not live then, BadRequest for a time in the future or without an offset.
+        docs/history.md says what is exact."""
+        return await perform(self.past.get_as_of(id, time))
+
+    async def revert(
+        self, id: UUID, *, to: UUID, version: int | None = None, may_purge: bool = True
+    ) -> Read:
+        """Set the row back to its state after the audit entry `to`, as one new change; a state
+        that it has already keeps its version. Deleted and purged rows come back too, unless
+        `may_purge` is False (PermissionDenied). Raises NotFound for a row that never was, Invalid
+        where `to` is no entry of this row or a value is refused now, Conflict where there is no way
+        back, AlreadyExists, ParentGone and VersionConflict as `restore` does."""
+        return await perform(self.past.revert(id, to=to, version=version, may_purge=may_purge))
 
 
 async def perform(operation: Operation[Result]) -> Result:

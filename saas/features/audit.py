@@ -10,8 +10,8 @@ from litestar.types import ASGIApp
 from saas.db.audit import AuditEntry
 from saas.web.cursors import Cursors
 from saas.web.described import described, list_parameters
+from saas.web.history_routes import audit_entries
 from saas.web.pages import ListBody, list_answer, parse_page
-from saas.web.routes import audit_entries
 
 
 def audit_handlers(cursors: Cursors) -> list[HTTPRouteHandler]:

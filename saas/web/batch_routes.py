@@ -14,7 +14,7 @@ from saas.errors import SaasError
 from saas.web.answer import json_answer
 from saas.web.batch_bodies import BatchDecoder, batch_item, body_type, item_type
 from saas.web.described import described
-from saas.web.routed import JSON_BODY, Routed
+from saas.web.routed import JSON_BODY, Routed, demanded
 
 
 class FieldFault(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def batch_handler(resource: Routed) -> HTTPRouteHandler:
         permission=f"{name}:write",
         success=200,
         body=BatchReport,
-        refusals=(404, 409, *((428,) if resource.requires_match else ())),
+        refusals=(404, 409, *demanded(resource)),
     )
     # Atomic answers 200, partial 207.
     declared["responses"][207] = declared["responses"][200]

@@ -85,6 +85,9 @@ IDEMPOTENCY_KEY = header_parameter(
     "with Idempotency-Replayed: true. 409 while the first is running, 422 with another body.",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 )
+AS_OF = query_parameter(
+    "as_of", {"type": "string", "format": "date-time"}, "The row as it was at that time."
+)
 HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the purge permission.")
 
 

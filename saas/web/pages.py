@@ -7,7 +7,7 @@ import msgspec
 from litestar.connection import Request
 from msgspec import UNSET, UnsetType
 
-from saas.db.query import Condition, ListQuery, QueryGrammar, bad_parameter
+from saas.db.query import ListQuery, QueryGrammar, bad_parameter
 from saas.db.row_operations import Page
 from saas.errors import BadRequest
 from saas.web.answer import Answer, json_answer
@@ -58,16 +58,11 @@ def parse_page(
     resource: str,
     grammar: QueryGrammar,
     cursors: Cursors,
-    *,
-    within: tuple[Condition, ...] = (),
 ) -> ListQuery:
-    """The page that the query string asks for, of the rows that fulfil `within` too. Raises
-    BadRequest naming what is allowed."""
+    """The page that the query string asks for. Raises BadRequest naming what is allowed."""
     pairs = query_pairs(request)
     tokens = [text for name, text in pairs if name == "cursor"]
     query = grammar.parse(pair for pair in pairs if pair[0] != "cursor")
-    if within:
-        query = msgspec.structs.replace(query, conditions=(*query.conditions, *within))
     if not tokens:
         return query
     if len(tokens) > 1:

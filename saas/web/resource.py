@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from saas.db.models import TenantModel
 from saas.db.repository import TenantRepository
 from saas.web.cursors import Cursors
+from saas.web.history_routes import history_handlers
 from saas.web.routed import Nested, Routed
 from saas.web.routes import resource_handlers
 from saas.web.schemas import Create, Read, Update
@@ -17,7 +18,7 @@ ReadType = TypeVar("ReadType", bound=Read)
 
 
 class Resource(Generic[Model, ReadType]):
-    """CRUD, filter, search, sort, paging, soft delete, restore and history for one model.
+    """CRUD, filter, search, sort, paging, soft delete, restore, history and revert for one model.
 
     `search` names the text columns behind `q`; `natural_key` is unique among live rows of a
     tenant. `routes` are Litestar handlers beside the generated ones, under the same path; one
@@ -55,18 +56,17 @@ class Resource(Generic[Model, ReadType]):
     ) -> list[HTTPRouteHandler]:
         """The handlers of this resource, ready to be mounted below `path`; those of `others` that
         are nested in it come with its create."""
-        generated = resource_handlers(
-            Routed(
-                self.name,
-                self.repository,
-                cursors,
-                self.create,
-                self.update,
-                self.read,
-                self.requires_match,
-                tuple(child for other in others for child in other.nested_below(self.name)),
-            )
+        routed = Routed(
+            self.name,
+            self.repository,
+            cursors,
+            self.create,
+            self.update,
+            self.read,
+            self.requires_match,
+            tuple(child for other in others for child in other.nested_below(self.name)),
         )
+        generated = [*resource_handlers(routed), *history_handlers(routed)]
         own = {(_method(h), path) for h in self.routes for path in h.paths}
         kept = [h for h in generated if not any((_method(h), p) in own for p in h.paths)]
         return [*kept, *self.routes]

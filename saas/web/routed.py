@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from litestar.connection import Request
 from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg
 
@@ -9,6 +10,7 @@ from saas.db.repository import TenantRepository
 from saas.web.cursors import Cursors
 from saas.web.schemas import Create, Read, Update
 
+AnyRequest = Request[Any, Any, Any]
 JSON_BODY = BodyKwarg(media_type=RequestEncodingType.JSON)
 
 
@@ -33,3 +35,8 @@ class Nested(NamedTuple):
     create: type[Create]
     read: type[Read]
     column: str
+
+
+def demanded(resource: Routed) -> tuple[int, ...]:
+    """The refusal of a write without If-Match, where the resource demands it."""
+    return (428,) if resource.requires_match else ()

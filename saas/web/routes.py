@@ -2,20 +2,17 @@
 
 from typing import Annotated, Any
 
-from litestar import delete, get, patch, post
-from litestar.connection import Request
+from litestar import delete, get, patch
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from saas.db.audit import AuditEntry, AuditLog
 from saas.db.partial import narrowed
-from saas.db.query import Condition
-from saas.db.repository import TenantRepository
 from saas.web.answer import Answer, json_answer
 from saas.web.batch_routes import batch_handler
 from saas.web.create_route import create_handler
 from saas.web.described import (
+    AS_OF,
     HARD,
     IF_MATCH,
     IF_NONE_MATCH,
@@ -25,10 +22,11 @@ from saas.web.described import (
 )
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.preconditions import etag_header, is_unmodified
-from saas.web.routed import JSON_BODY, Routed
+from saas.web.routed import JSON_BODY, AnyRequest, Routed, demanded
 from saas.web.row_request import (
     header,
     is_hard,
+    past_time,
     require_permission,
     row_id,
     wanted_fields,
@@ -36,14 +34,10 @@ from saas.web.row_request import (
 )
 from saas.web.schemas import values_of
 
-AnyRequest = Request[Any, Any, Any]
-
-audit_entries: TenantRepository[AuditLog, AuditEntry] = TenantRepository(AuditLog, AuditEntry)
-
 
 def resource_handlers(resource: Routed) -> list[HTTPRouteHandler]:
     """Every generated handler of `resource`, relative to its path."""
-    builders = (_list, create_handler, _get, _update, _delete, _restore, _history, batch_handler)
+    builders = (_list, create_handler, _get, _update, _delete, batch_handler)
     return [build(resource) for build in builders]
 
 
@@ -75,6 +69,10 @@ def _get(resource: Routed) -> HTTPRouteHandler:
 
     async def get_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
         fields = wanted_fields(request, repository.grammar)
+        time = past_time(request)
+        if time is not None:
+            # Without an ETag, for a write that took it for one of the present row would be stale.
+            return json_answer(narrowed(await repository.get_as_of(row_id(id), time), fields))
         # The ETag is of the version, shown or not.
         read = fields if not fields or "version" in fields else (*fields, "version")
         row = await repository.get(row_id(id), fields=read)
@@ -92,7 +90,7 @@ def _get(resource: Routed) -> HTTPRouteHandler:
             success=200,
             body=resource.read,
             refusals=(400, 404),
-            parameters=(fields_parameter(repository.grammar), IF_NONE_MATCH),
+            parameters=(fields_parameter(repository.grammar), AS_OF, IF_NONE_MATCH),
         ),
     )(get_row)
 
@@ -121,7 +119,7 @@ def _update(resource: Routed) -> HTTPRouteHandler:
             permission=f"{name}:write",
             success=200,
             body=resource.read,
-            refusals=(404, 409, 412, *_demanded(resource)),
+            refusals=(404, 409, 412, *demanded(resource)),
             parameters=(IF_MATCH,),
         ),
     )(update_row)
@@ -158,67 +156,7 @@ def _delete(resource: Routed) -> HTTPRouteHandler:
             permission=f"{name}:write",
             success=204,
             body=None,
-            refusals=(400, 404, 409, 412, *_demanded(resource)),
+            refusals=(400, 404, 409, 412, *demanded(resource)),
             parameters=(HARD, IF_MATCH),
         ),
     )(delete_row)
-
-
-def _restore(resource: Routed) -> HTTPRouteHandler:
-    name, repository = resource.name, resource.repository
-
-    async def restore_row(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
-        wanted = await wanted_version(
-            request,
-            repository,
-            id,
-            is_demanded=resource.requires_match,
-            include_deleted=True,
-        )
-        with wanted.refusals():
-            row = await repository.restore(row_id(id), version=wanted.version)
-        return json_answer(row, headers=[etag_header(row.version)])
-
-    return post(
-        "/{id:str}/restore",
-        status_code=200,
-        **described(
-            f"{name}.restore",
-            f"Bring a deleted one of {name} back",
-            permission=f"{name}:write",
-            success=200,
-            body=resource.read,
-            refusals=(400, 404, 409, 412, *_demanded(resource)),
-            parameters=(IF_MATCH,),
-        ),
-    )(restore_row)
-
-
-def _history(resource: Routed) -> HTTPRouteHandler:
-    name, repository, cursors = resource.name, resource.repository, resource.cursors
-
-    async def list_history(request: AnyRequest, id: FromPath[str]) -> ASGIApp:
-        row = row_id(id)
-        await repository.get(row, include_deleted=True)
-        of_row = (Condition("entity", "eq", name), Condition("entity_id", "eq", row))
-        place = f"{name}/{row}/history"
-        query = parse_page(request, place, audit_entries.grammar, cursors, within=of_row)
-        page = await audit_entries.list(query)
-        return list_answer(request, place, query, page, cursors)
-
-    return get(
-        "/{id:str}/history",
-        **described(
-            f"{name}.history",
-            f"What happened to one of {name}",
-            permission=f"{name}:read",
-            success=200,
-            body=ListBody[AuditEntry],
-            refusals=(400, 404),
-            parameters=list_parameters(audit_entries.grammar),
-        ),
-    )(list_history)
-
-
-def _demanded(resource: Routed) -> tuple[int, ...]:
-    return (428,) if resource.requires_match else ()

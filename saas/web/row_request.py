@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -100,3 +101,23 @@ def wanted_fields(request: AnyRequest, grammar: QueryGrammar) -> tuple[str, ...]
     """The fields of the row to show; none means all. Raises BadRequest."""
     text = dict(query_pairs(request)).get("fields")
     return () if text is None else grammar.parse_fields(text)
+
+
+def past_time(request: AnyRequest) -> datetime | None:
+    """The time of `as_of`, None without it. Raises BadRequest where it is none."""
+    if not request.scope["query_string"]:
+        return None
+    given = [text for name, text in query_pairs(request) if name == "as_of"]
+    if len(given) > 1:
+        raise bad_parameter("as_of", "Give it once.")
+    try:
+        # The ends of the calendar are out of range in UTC, which is what is compared.
+        return msgspec.convert(given[0], _Time).astimezone(UTC) if given else None
+    except (msgspec.ValidationError, OverflowError):
+        raise bad_parameter(
+            "as_of",
+            "Give an RFC 3339 time with its offset, + written as %2B: 2026-01-31T09:00:00Z.",
+        ) from None
+
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]

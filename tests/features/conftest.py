@@ -44,3 +44,14 @@ def member_with(settings, http):
         return type(tenant)(http, token, tenant.body)
 
     return narrowed
+
+
+@pytest.fixture
+def as_superuser(postgres, settings):
+    """Runs SQL that no role of the product may."""
+
+    def run(statement, *values):
+        with psycopg.connect(postgres.dsn(postgres.superuser, "saas")) as connection:
+            connection.execute(statement, values)
+
+    return run

@@ -57,5 +57,6 @@ async def test_single_row_describes_its_fields_and_the_envelope_both_cursors(htt
     reference = answer["content"]["application/json"]["schema"]["$ref"]
     envelope = document["components"]["schemas"][reference.rpartition("/")[2]]
 
-    assert of_row == {"fields": of_list["fields"]}
+    assert of_row["fields"] == of_list["fields"]
+    assert set(of_row) == {"fields", "as_of"}
     assert {"items", "limit", "next_cursor", "prev_cursor"} <= set(envelope["required"])

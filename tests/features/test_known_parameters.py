@@ -12,7 +12,7 @@ async def row(tenant):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/projects/{id}", "Allowed: fields."),
+        ("GET", "/v1/projects/{id}", "Allowed: as_of, fields."),
         ("HEAD", "/v1/projects/{id}", None),
         ("PATCH", "/v1/projects/{id}", "It takes none."),
         ("DELETE", "/v1/projects/{id}", "Allowed: hard."),

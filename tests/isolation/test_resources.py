@@ -3,6 +3,7 @@
 import itertools
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Column
@@ -10,7 +11,7 @@ from sqlalchemy import Column
 from isolation.conftest import Ask
 from isolation.raw import Raw, rows_of
 from isolation.surface import RESOURCE_BY_NAME, references_of
-from isolation.worlds import World, create, rows_in
+from isolation.worlds import Answer, World, create, rows_in
 from saas.db.models import PROTECTED
 from saas.db.query_values import operators_of
 from saas.web.resource import AnyResource
@@ -115,6 +116,61 @@ async def test_no_order_page_or_search_reaches_a_foreign_row(
         query = {**WHOLE, "deleted": deleted, "q": victim.marker}
         assert rows_in(await as_victim("GET", resource.path, params=query))
         assert rows_in(await as_attacker("GET", resource.path, params=query)) == []
+
+
+@pytest.mark.changes_nothing
+@by_resource
+async def test_the_past_of_a_foreign_row_is_as_absent_as_that_of_no_row(
+    resource: AnyResource, as_attacker: Ask, as_victim: Ask, attacker: World, victim: World
+) -> None:
+    own = f"{resource.path}/{attacker.live[resource.name][0]}"
+    ids = [*victim.live[resource.name], victim.deleted[resource.name]]
+    times = [entry["at"] for entry in await history_of(as_victim, resource, ids[-1])]
+    path = f"{resource.path}/{ids[-1]}"
+    assert (await as_victim("GET", path, params={"as_of": times[-1]})).status == 200
+    times.append(json.loads((await as_attacker("GET", own)).body)["created_at"])
+    assert (await as_attacker("GET", own, params={"as_of": times[-1]})).status == 200
+
+    for time in times:
+        absent = await as_attacker("GET", f"{resource.path}/{uuid4()}", params={"as_of": time})
+        assert absent.status == 404
+        for id in ids:
+            path = f"{resource.path}/{id}"
+            assert await as_attacker("GET", path, params={"as_of": time}) == absent
+
+
+@by_resource
+async def test_no_foreign_row_or_entry_is_the_aim_of_a_revert(
+    resource: AnyResource,
+    as_attacker: Ask,
+    as_victim: Ask,
+    attacker: World,
+    victim: World,
+    raw: Raw,
+) -> None:
+    own, *_ = attacker.live[resource.name]
+    own_entry = (await history_of(as_attacker, resource, own))[-1]["id"]
+    rows = [*victim.live[resource.name], victim.deleted[resource.name]]
+    entries = [e["id"] for id in rows for e in await history_of(as_victim, resource, id)]
+    before = rows_of(raw, victim.tenant_id)
+
+    async def attack(id: str, to: str) -> Answer:
+        path = f"{resource.path}/{id}/revert"
+        return (await as_attacker("POST", path, json={"to": to})).without(id, to)
+
+    no_row, no_entry = await attack(str(uuid4()), own_entry), await attack(own, str(uuid4()))
+    assert (no_row.status, no_entry.status) == (404, 422)
+    for id, to in itertools.product(rows, [own_entry, *entries]):
+        assert await attack(id, to) == no_row
+    for to in entries:
+        assert await attack(own, to) == no_entry
+    assert (await attack(own, own_entry)).status == 200
+
+    assert rows_of(raw, victim.tenant_id) == before
+
+
+async def history_of(ask: Ask, resource: AnyResource, id: str) -> list[dict[str, Any]]:
+    return rows_in(await ask("GET", f"{resource.path}/{id}/history", params={"limit": "100"}))
 
 
 @by_resource

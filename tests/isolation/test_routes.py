@@ -5,6 +5,7 @@ has its control: what is refused for the victim's row is done for the attacker's
 """
 
 import itertools
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -48,7 +49,7 @@ PRECONDITIONS: tuple[dict[str, str], ...] = (
     {"If-Match": '"7", "1"'},
     {"If-None-Match": "*"},
 )
-SWITCHES = ("", "hard=true", "deleted=include")
+SWITCHES = ("", "hard=true", "deleted=include", "as_of={now}")
 READINGS = (
     "",
     "limit=100&deleted=include",
@@ -160,7 +161,8 @@ async def test_an_id_of_another_tenant_is_as_absent_as_one_that_nobody_has(
         async def attack(
             id: str, *, switch: str = switch, headers: object = headers, body: object = body
         ) -> Answer:
-            path = f"{path_to(route, id)}?{switch}"
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            path = f"{path_to(route, id)}?{switch.format(now=now)}"
             return await as_attacker(route.method, path, headers=headers, json=body)
 
         absent = await attack(str(uuid4()))

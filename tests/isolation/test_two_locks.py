@@ -87,12 +87,18 @@ def expected_to_notice() -> set[str]:
     operators = "test_no_operator_of_any_column_finds_or_counts_a_foreign_row"
     orders = "test_no_order_page_or_search_reaches_a_foreign_row"
     log = "test_the_audit_log_shows_nothing_of_another_tenants_rows"
+    past = "test_the_past_of_a_foreign_row_is_as_absent_as_that_of_no_row"
+    revert = "test_no_foreign_row_or_entry_is_the_aim_of_a_revert"
     return {
         *(f"{ids}[{route}]" for route in ROUTES_TO_ROWS if route.is_generated),
         *(f"{claims}[{route}]" for route in TENANT_ROUTES if route.method == "GET"),
         *(f"{growth}[{route}]" for route in TENANT_READINGS if route.is_generated),
         *(f"{growth}[GET /v1/{name}]" for name in ("audit", "stats")),
-        *(f"{name}[{resource}]" for name in (operators, orders, log) for resource in NAMES),
+        *(
+            f"{name}[{resource}]"
+            for name in (operators, orders, log, past, revert)
+            for resource in NAMES
+        ),
     }
 
 

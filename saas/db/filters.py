@@ -62,6 +62,15 @@ def paged(
     chosen = matching(chosen, table, query, search)
     if query.after is not None:
         chosen = chosen.where(after_sql(table, query.sort, query.after))
+    chosen = ordered(chosen, table, query)
+    if query.offset is not None:
+        chosen = chosen.offset(bindparam("offset", query.offset))
+    # Literal, so that the planner knows how few rows are wanted.
+    return chosen.limit(literal_column(str(query.limit + 1)))
+
+
+def ordered(chosen: Select[Any], table: Table, query: ListQuery) -> Select[Any]:
+    """`chosen` in the query's order."""
     for key in query.sort:
         column = table.c[key.column]
         order = column.desc() if key.descending else column.asc()
@@ -69,10 +78,7 @@ def paged(
         chosen = chosen.order_by(
             order.nulls_last() if column.nullable and key.descending else order
         )
-    if query.offset is not None:
-        chosen = chosen.offset(bindparam("offset", query.offset))
-    # Literal, so that the planner knows how few rows are wanted.
-    return chosen.limit(literal_column(str(query.limit + 1)))
+    return chosen
 
 
 def condition_sql(table: Table, condition: Condition, name: str) -> ColumnElement[bool]:

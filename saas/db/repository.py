@@ -1,17 +1,20 @@
 """The one door to tenants' rows. What each method does is in `row_operations.py`; here it is
 awaited, and `sync/repository.py` is the same for threads."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Generic
 from uuid import UUID
 
 from sqlalchemy import Table
 
 from saas.db.operation import Operation, Result
-from saas.db.query import ListQuery, QueryGrammar
+from saas.db.query import QueryGrammar
 from saas.db.row_operations import Model, Page, Read, RowOperations
 from saas.db.transaction import current_transaction
-from saas.errors import SaasError
+from saas.db.where import Query
+from saas.errors import SaasError, Unbound
 
 
 class TenantRepository(Generic[Model, Read]):
@@ -48,13 +51,36 @@ class TenantRepository(Generic[Model, Read]):
         """The live row. Raises NotFound for absent, deleted and another tenant's alike."""
         return await perform(self.operations.get(id, include_deleted=include_deleted))
 
-    async def list(self, query: ListQuery | None = None) -> Page[Read]:
-        """One page in the query's order, and where the next one begins."""
+    async def list(self, query: Query = None) -> Page[Read]:
+        """One page in the query's order, and where the next one begins. The query is a ListQuery or
+        what `where(...)` makes; raises BadRequest for what the columns do not allow."""
         return await perform(self.operations.list(query))
 
-    async def count(self, query: ListQuery | None = None) -> int:
+    async def count(self, query: Query = None) -> int:
         """How many rows match, over all pages."""
         return await perform(self.operations.count(query))
+
+    async def stream(self, query: Query = None, *, batch: int = 500) -> AsyncIterator[Read]:
+        """Every row that matches, in the query's order and without its limit, `batch` of them in
+        memory at a time: from a cursor inside the current transaction, which sees the rows as they
+        were at its first statement. `contextlib.aclosing` frees the cursor where the loop is left
+        early; else it ends with the transaction."""
+        stream = await perform(
+            self.operations.open_stream(query, current_transaction().next_stream())
+        )
+        task = asyncio.current_task()
+        try:
+            while rows := await perform(self.operations.fetch_stream(stream, batch)):
+                for row in rows:
+                    yield row
+        except GeneratorExit:
+            # Left for the collector it ends in a task of its own, beside which the transaction may
+            # be at work or over; the cursor ends with it.
+            if asyncio.current_task() is task:
+                with suppress(Unbound):
+                    await perform(self.operations.close_stream(stream))
+            raise
+        await perform(self.operations.close_stream(stream))
 
     async def create(self, values: Mapping[str, Any]) -> Read:
         """Insert a row of the bound tenant. Raises AlreadyExists where its natural key is taken,

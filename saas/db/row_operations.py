@@ -19,6 +19,8 @@ from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_
 from saas.db.operation import Operation, Rows, Step
 from saas.db.query import ListQuery, QueryGrammar
 from saas.db.statements import ShapeCache, Statement
+from saas.db.streams import Stream
+from saas.db.where import Query, as_query
 from saas.errors import FieldError, Invalid, NotDeleted, NotFound, ParentGone, VersionConflict
 
 Model = TypeVar("Model", bound=TenantRow)
@@ -74,8 +76,8 @@ class RowOperations(Generic[Model, Read]):
             raise NotFound
         return row
 
-    def list(self, query: ListQuery | None = None) -> Operation[Page[Read]]:
-        query = query or ListQuery()
+    def list(self, query: Query = None) -> Operation[Page[Read]]:
+        query = as_query(query, self.grammar)
         columns = self._page_columns(query)
         statement = self._shapes.get(
             ("list", shape_of(query)),
@@ -92,8 +94,8 @@ class RowOperations(Generic[Model, Read]):
             total = yield from self.count(query)
         return Page(items=items, next_after=next_after, total=total)
 
-    def count(self, query: ListQuery | None = None) -> Operation[int]:
-        query = msgspec.structs.replace(query or ListQuery(), after=None, offset=None)
+    def count(self, query: Query = None) -> Operation[int]:
+        query = msgspec.structs.replace(as_query(query, self.grammar), after=None, offset=None)
         statement = self._shapes.get(
             ("count", shape_of(query)),
             lambda: statements.count_matching(self.table, query, self._search),
@@ -101,6 +103,28 @@ class RowOperations(Generic[Model, Read]):
         rows = yield from run(statement, parameters(query))
         total: int = rows[0][0]
         return total
+
+    def open_stream(self, query: Query, number: int) -> Operation[Stream]:
+        """Declare a cursor over every row of the query; its limit and place do not count."""
+        query = as_query(query, self.grammar)
+        stream = Stream(self.table.name, self.columns, number)
+        shape = shape_of(msgspec.structs.replace(query, after=None, offset=None, limit=0))
+        statement = self._shapes.get(
+            ("stream", stream.name, shape),
+            lambda: stream.declare(
+                statements.select_all(self.table, self.columns, query, self._search)
+            ),
+        )
+        yield from run(statement, parameters(query))
+        return stream
+
+    def fetch_stream(self, stream: Stream, batch: int) -> Operation[Sequence[Read]]:
+        statement = self._shapes.get(("fetch", stream.name, batch), lambda: stream.fetch(batch))
+        rows = yield from run(statement, {})
+        return [self.read(*row) for row in rows]
+
+    def close_stream(self, stream: Stream) -> Operation[None]:
+        yield from run(self._shapes.get(("close", stream.name), stream.close), {})
 
     def create(self, values: Mapping[str, Any]) -> Operation[Read]:
         self.refuse_protected(values)

@@ -26,7 +26,7 @@ class Transaction:
     commits; what is not committed at its end is rolled back.
     """
 
-    __slots__ = ("_connection", "_is_over", "_pool", "_read_only", "_token", "_turn")
+    __slots__ = ("_connection", "_is_over", "_pool", "_read_only", "_streams", "_token", "_turn")
 
     def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
         self._pool = pool
@@ -35,6 +35,7 @@ class Transaction:
         self._token: Token[Transaction | None] | None = None
         self._turn = asyncio.Lock()
         self._is_over = False
+        self._streams = 0
 
     async def __aenter__(self) -> "Transaction":
         self._token = _current.set(self)
@@ -64,6 +65,11 @@ class Transaction:
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a compiled statement with its parameters by name; else like `fetch`."""
         return await self.fetch(statement.sql, statement.arguments(values))
+
+    def next_stream(self) -> int:
+        """A number for one more cursor of this transaction."""
+        self._streams += 1
+        return self._streams
 
     async def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""

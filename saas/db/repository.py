@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Table
 
+from saas.db.error_mapping import FAILURES
 from saas.db.operation import Operation, Result
 from saas.db.query import QueryGrammar
 from saas.db.row_operations import Model, Page, Read, RowOperations
@@ -77,7 +78,7 @@ class TenantRepository(Generic[Model, Read]):
             # Left for the collector it ends in a task of its own, beside which the transaction may
             # be at work or over; the cursor ends with it.
             if asyncio.current_task() is task:
-                with suppress(Unbound):
+                with suppress(Unbound, SaasError, *FAILURES):
                     await perform(self.operations.close_stream(stream))
             raise
         await perform(self.operations.close_stream(stream))

@@ -42,20 +42,12 @@ def as_query(query: Query, grammar: QueryGrammar) -> ListQuery:
         field, _, operator = name.partition("__")
         column = grammar.columns.get(field)
         if column is None:
-            options.append((name, _option(name, value)))
+            # The grammar knows whether there is such an option; it takes all of them as text.
+            options.append((name, _text(value)))
         else:
             conditions.append(_condition(grammar, column, operator or "eq", value))
     parsed = grammar.parse(options)
     return msgspec.structs.replace(parsed, conditions=(*parsed.conditions, *conditions))
-
-
-def _option(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int):
-        return str(value)
-    # The grammar knows whether there is such an option; it takes all of them as text.
-    raise bad_parameter(name, "Give text, a number, True or False to an option of the list.")
 
 
 def _condition(grammar: QueryGrammar, column: Column[Any], operator: str, value: Any) -> Condition:
@@ -89,10 +81,12 @@ def _checked(grammar: QueryGrammar, name: str, wanted: type, value: Any) -> str:
     is_other = isinstance(value, bool | datetime) and wanted not in {bool, datetime}
     if is_other or not isinstance(value, wanted):
         raise bad_parameter(name, f"Give a {wanted.__name__}, not a {type(value).__name__}.")
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise bad_parameter(name, "Give a time with its zone.")
         return value.astimezone(UTC).isoformat()
-    return str(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

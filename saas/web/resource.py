@@ -21,7 +21,8 @@ class Resource(Generic[Model, ReadType]):
     `search` names the text columns behind `q`; `natural_key` is unique among live rows of a
     tenant. `routes` are Litestar handlers beside the generated ones, under the same path; one
     with the same method and path takes the place of the generated one. Set `requires_match` to
-    demand If-Match (428 without it).
+    demand If-Match (428 without it). `repository` is a subclass of TenantRepository with questions
+    of the resource's own, for its routes.
     """
 
     def __init__(
@@ -35,12 +36,11 @@ class Resource(Generic[Model, ReadType]):
         natural_key: tuple[str, ...] = (),
         routes: Sequence[HTTPRouteHandler] = (),
         requires_match: bool = False,
+        repository: type[TenantRepository[Model, ReadType]] = TenantRepository,
     ) -> None:
         self.name = model.__tablename__
         self.path = f"/v1/{self.name}"
-        self.repository: TenantRepository[Model, ReadType] = TenantRepository(
-            model, read, search=search, natural_key=natural_key
-        )
+        self.repository = repository(model, read, search=search, natural_key=natural_key)
         self.create, self.update, self.read = create, update, read
         self.routes = tuple(routes)
         self.requires_match = requires_match

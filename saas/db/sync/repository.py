@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Table
 
+from saas.db.error_mapping import FAILURES
 from saas.db.operation import Operation, Result
 from saas.db.query import QueryGrammar
 from saas.db.row_operations import Model, Page, Read, RowOperations
@@ -68,7 +69,8 @@ class TenantRepository(Generic[Model, Read]):
             while rows := perform(self.operations.fetch_stream(stream, batch)):
                 yield from rows
         except GeneratorExit:
-            with suppress(Unbound):
+            # Where the transaction has failed or ended, the cursor has gone with it.
+            with suppress(Unbound, SaasError, *FAILURES):
                 perform(self.operations.close_stream(stream))
             raise
         perform(self.operations.close_stream(stream))

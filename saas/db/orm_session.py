@@ -29,7 +29,8 @@ class TenantSession(Session):
         principal: Principal = context.principal()
         if self.info.setdefault(_TENANT, principal.tenant_id) != principal.tenant_id:
             raise Unbound("the session belongs to another tenant: open one for this tenant")
-        if self.info.get(_BOUND_TO, principal) is not principal:
+        bound_to: Principal = self.info.get(_BOUND_TO, principal)
+        if bound_to is not principal:
             raise Unbound("the transaction is bound to another principal than the context")
         return principal
 

@@ -2,22 +2,17 @@
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-import psycopg
 import pytest
 
-from saas.context import Principal, RequestOrigin, acting_as
+from saas.context import RequestOrigin, acting_as
 from saas.db.audit import AuditEntry, AuditLog
 from saas.db.query import ListQuery
-from saas.db.sync.database import Database as SyncDatabase
-from saas.db.sync.repository import TenantRepository as SyncRepository
-from saas.db.sync.transaction import transaction as sync_transaction
 from saas.db.where import where
 from saas.errors import (
     AlreadyExists,
@@ -382,35 +377,3 @@ async def test_a_statement_that_runs_often_stays_right(twin: Twin, times: int) -
                 names.append((await projects_of(twin).get(row.id)).budget_cents)
 
     assert names == [10**number for number in range(times)]
-
-
-def test_threads_have_tenants_of_their_own(library: Any) -> None:
-    projects: Any = SyncRepository(Project, ProjectRead)
-    principals = [someone(str(number)) for number in range(8)]
-    seen: dict[UUID, set[str]] = {}
-
-    def work(principal: Principal) -> None:
-        with acting_as(principal):
-            for number in range(5):
-                with sync_transaction(database):
-                    projects.create({"name": f"{principal.actor} {number}"})
-            with sync_transaction(database, read_only=True):
-                seen[principal.tenant_id] = {row.created_by for row in projects.stream()}
-
-    with SyncDatabase(library.url("saas_app"), size=3) as database:
-        threads = [threading.Thread(target=work, args=[one]) for one in principals]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    assert seen == {one.tenant_id: {one.actor} for one in principals}
-
-
-def test_an_interrupted_transaction_leaves_no_place_taken(library: Any) -> None:
-    with SyncDatabase(library.url("saas_app"), size=1) as database, acting_as(someone()):
-        for _ in range(3):
-            with pytest.raises(psycopg.errors.SyntaxError), sync_transaction(database) as work:
-                work.fetch("SELEC 1")
-        with sync_transaction(database) as work:
-            assert work.fetch("SELECT %(x)s::int AS x", {"x": 1})[0]["x"] == 1

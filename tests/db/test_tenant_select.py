@@ -95,7 +95,7 @@ SHAPES: dict[str, Any] = {
     "a window": tenant_select(Project.name, func.count().over()),
     "a plain select": select(Project.name, Task.title).join(Task, true()),
     "FOR UPDATE": tenant_select(Project.name).with_for_update(of=Project),
-    "DISTINCT ON": tenant_select(Project.name).ext(distinct_on(Project.budget_cents)),
+    "DISTINCT ON": tenant_select(Project.name).ext(distinct_on(Project.name)),
 }
 
 

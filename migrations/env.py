@@ -6,7 +6,7 @@ from alembic import context
 from alembic.util import CommandError
 
 from saas import schema
-from saas.db.migrate import run_offline, run_online
+from saas.db.migrate import VERSION_TABLE, run_offline, run_online
 from saas.errors import ConfigurationError
 from saas.installation import migrator_url
 
@@ -21,6 +21,7 @@ try:
     if context.is_offline_mode():
         run_offline(metadata)
     else:
-        run_online(given.get("url") or migrator_url(), metadata)
+        version_table = given.get("version_table", VERSION_TABLE)
+        run_online(given.get("url") or migrator_url(), metadata, version_table=version_table)
 except ConfigurationError as error:
     raise CommandError(str(error)) from error

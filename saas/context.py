@@ -4,7 +4,7 @@ The middleware sets it for a request, `acting_as` for jobs, scripts and tests. T
 travel together, so they can never disagree.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
@@ -25,6 +25,23 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     permissions: frozenset[str] = frozenset()
     statement_timeout_ms: int = 30_000
+
+
+def tenant_principal(
+    tenant_id: UUID,
+    *,
+    job: str,
+    permissions: Iterable[str] = (),
+    statement_timeout_ms: int = 30_000,
+) -> Principal:
+    """The principal of a job, script or test: `with acting_as(tenant_principal(id, job="nightly"))`
+    writes `system:nightly` into the audit log. `saas.tenancy.directory` finds the id of a slug."""
+    return Principal(
+        tenant_id=tenant_id,
+        actor=f"system:{job}",
+        permissions=frozenset(permissions),
+        statement_timeout_ms=statement_timeout_ms,
+    )
 
 
 class RequestOrigin(msgspec.Struct, frozen=True):

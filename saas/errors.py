@@ -210,5 +210,10 @@ class Unbound(RuntimeError):
     fault: it is raised before any SQL is sent."""
 
 
+class Unscoped(RuntimeError):
+    """A statement touches a table in a way that cannot be held to the bound tenant. A bug in the
+    caller, never a user's fault: it is raised before any SQL is sent."""
+
+
 class ConfigurationError(Exception):
     """The installation cannot start as it is set up. The message is one line for the operator."""

@@ -7,6 +7,7 @@ Secrets that are not set are made once and kept there, but never in production.
 import atexit
 import os
 import secrets
+from importlib import import_module
 
 import msgspec
 
@@ -22,6 +23,7 @@ _SHORTEST_SECRET = 32
 def resolved(settings: Settings) -> Settings:
     """`settings` with addresses and secrets filled in. Raises ConfigurationError where one is
     missing that cannot be made."""
+    _import_models(settings)
     addressed = _with_addresses(settings)
     if addressed.platform_database_url is None:
         raise ConfigurationError(
@@ -34,6 +36,7 @@ def migrator_url() -> str:
     """The address for `alembic`, from the environment or the embedded installation, whose server
     runs from now on, if only until the end of this process."""
     settings = load_settings()
+    _import_models(settings)
     if settings.migration_database_url is not None:
         return settings.migration_database_url
     if not settings.is_embedded:
@@ -54,6 +57,14 @@ def as_environment(settings: Settings) -> dict[str, str]:
         for name, value in values.items()
         if value is not None
     }
+
+
+def _import_models(settings: Settings) -> None:
+    for module in filter(None, map(str.strip, settings.models.split(","))):
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"{PREFIX}MODELS: {error}") from error
 
 
 def _with_addresses(settings: Settings) -> Settings:

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_url: str | None = None
     platform_database_url: str | None = None
     migration_database_url: str | None = None
+    models: str = ""
     pool_size: PositiveInt = 10
     pool_timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     statement_timeout_ms: PositiveInt = 30_000

@@ -86,7 +86,7 @@ class PlatformConnection(TenantConnection):
         if principal is not None:
             return super()._settings_sql(read_only)
         self.bound_to = None
-        return _origin_sql(context.origin())
+        return origin_sql(context.origin())
 
 
 def bind_tenant(principal: Principal, origin: RequestOrigin | None) -> str:
@@ -96,7 +96,7 @@ def bind_tenant(principal: Principal, origin: RequestOrigin | None) -> str:
     tenant = _tenant_sql(principal.tenant_id, principal.statement_timeout_ms)
     if origin is None:
         return tenant
-    return f"{tenant}SET LOCAL app.actor={_literal(principal.actor)};{_origin_sql(origin)}"
+    return f"{tenant}SET LOCAL app.actor={_literal(principal.actor)};{origin_sql(origin)}"
 
 
 @lru_cache(maxsize=4096)
@@ -108,7 +108,8 @@ def _tenant_sql(tenant_id: UUID, statement_timeout_ms: int) -> str:
     )
 
 
-def _origin_sql(origin: RequestOrigin) -> str:
+def origin_sql(origin: RequestOrigin) -> str:
+    """The SET LOCAL statements for where a change comes from; none outside a request."""
     if origin.request_id:
         return (
             f"SET LOCAL app.request_id={_literal(origin.request_id)};"

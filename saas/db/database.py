@@ -2,15 +2,17 @@
 
 from saas.db.connection import PlatformConnection, TenantConnection
 from saas.db.pool import Pool
+from saas.errors import ConfigurationError
 
 
 class Database:
-    """Both pools; open in the app's lifespan and closed with it, or as a context manager."""
+    """Both pools; open in the app's lifespan and closed with it, or as a context manager. Only who
+    acts as the platform needs `platform_url`."""
 
     def __init__(
         self,
         app_url: str,
-        platform_url: str,
+        platform_url: str | None = None,
         *,
         size: int = 10,
         acquire_timeout_seconds: float = 5,
@@ -21,20 +23,29 @@ class Database:
             size=size,
             acquire_timeout_seconds=acquire_timeout_seconds,
         )
-        self.platform = Pool(
+        self._platform = platform_url and Pool(
             platform_url,
             PlatformConnection,
             size=max(2, size // 5),
             acquire_timeout_seconds=acquire_timeout_seconds,
         )
 
+    @property
+    def platform(self) -> Pool:
+        """Raises ConfigurationError without a `platform_url`."""
+        if not self._platform:
+            raise ConfigurationError("Database(…) was given no platform_url")
+        return self._platform
+
     async def __aenter__(self) -> "Database":
         await self.app.open()
-        await self.platform.open()
+        if self._platform:
+            await self._platform.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         try:
             await self.app.close()
         finally:
-            await self.platform.close()
+            if self._platform:
+                await self._platform.close()

@@ -1,12 +1,13 @@
 """What PostgreSQL refuses, as the refusals of the product. Mapped by SQLSTATE and constraint
-name, never by passing the server's text on: it names constraints, columns and values."""
+name, for both drivers, never by passing the server's text on: it names constraints, columns and
+values."""
 
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 import asyncpg
+import psycopg
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint
 
 from saas.db.models import Base
@@ -24,6 +25,7 @@ FAILURES = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
+    psycopg.Error,
     OSError,
     TimeoutError,
 )
@@ -45,62 +47,70 @@ _RETRY = {
     "55P03": "The row is locked by another change. Repeat the request.",
     "57014": "The query took longer than this plan allows. Narrow it.",
 }
+# Connection exceptions, the operator's interventions, too many connections, and the server's own
+# end of a transaction that stood idle or lasted too long.
+_LOST = ("08", "57", "53300", "25P03", "25P04")
+# A migration has changed what a prepared statement gives back; the next one is prepared anew.
+_STALE_PLAN = "cached plan must not change result type"
+_DATA_ERROR = "22"
 
 
 def refusal_for(error: Exception) -> Exception:
     """The SaasError that says what happened, or `error` itself where it is a fault of ours."""
-    if isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError):
-        return _refused_value(error)
-    state = getattr(error, "sqlstate", None)
-    if isinstance(error, asyncpg.PostgresError) and state in _RETRY:
+    state = _state_of(error)
+    if state.startswith((_DATA_ERROR, "23")):
+        return _refused_value(error, state) or error
+    if state in _RETRY:
         return Unavailable(_RETRY[state])
-    if _is_connection_loss(error):
+    if state.startswith(_LOST) or _is_connection_loss(error):
         return Unavailable()
     return error
 
 
+def _state_of(error: Exception) -> str:
+    if isinstance(error, psycopg.DataError) and error.sqlstate is None:
+        # psycopg looks at a value before it is sent, as asyncpg does; that one gives the state.
+        return "22021" if "NUL" in str(error) else _DATA_ERROR
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else ""
+
+
 def _is_connection_loss(error: Exception) -> bool:
-    if isinstance(
-        error,
-        asyncpg.PostgresConnectionError
-        | asyncpg.CannotConnectNowError
-        | asyncpg.OperatorInterventionError
-        | asyncpg.TooManyConnectionsError
-        | asyncpg.InvalidCachedStatementError
-        | asyncpg.InternalClientError
-        | OSError
-        | TimeoutError,
-    ):
+    if isinstance(error, asyncpg.InternalClientError | OSError | TimeoutError):
+        return True
+    if isinstance(error, psycopg.OperationalError):
+        # Without a SQLSTATE it is the connection itself, or none came free in time.
+        return error.sqlstate is None
+    if isinstance(error, asyncpg.InvalidCachedStatementError) or _STALE_PLAN in str(error):
         return True
     # asyncpg reports a connection that dies under a statement as an InterfaceError.
     return isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
 
 
-def _refused_value(error: Any) -> SaasError | Exception:
-    columns = _columns_of(_constraint_name(error))
-    if isinstance(error, asyncpg.UniqueViolationError):
+def _refused_value(error: Exception, state: str) -> SaasError | None:
+    columns = _columns_of(_constraint_of(error))
+    if state == "23505":
         return AlreadyExists(
             f"A row with this {' and '.join(columns) or 'key'} exists already.",
             errors=[FieldError(f"/{column}", "taken", "Taken.") for column in columns],
         )
-    if isinstance(error, asyncpg.ForeignKeyViolationError):
+    if state == "23503":
         return unknown_reference(*columns)
-    if isinstance(error, asyncpg.RestrictViolationError):
+    if state == "23001":
         return StillReferenced()
-    if isinstance(error, asyncpg.CheckViolationError):
+    if state == "23514":
         return Invalid(
             errors=[FieldError(f"/{column}", "invalid", "Not allowed.") for column in columns]
         )
-    if isinstance(error, asyncpg.NotNullViolationError):
-        column = error.column_name or ""
+    if state == "23502":
+        column = _reported(error, "column_name")
         return Invalid(errors=[FieldError(f"/{column}", "missing_field", "Required.")])
-    if error.sqlstate in _INVALID_VALUE:
-        code, message = _INVALID_VALUE[error.sqlstate]
+    if state in _INVALID_VALUE:
+        code, message = _INVALID_VALUE[state]
         return Invalid(message, errors=[FieldError("", code, message)])
-    if isinstance(error, asyncpg.DataError):
+    if state.startswith(_DATA_ERROR):
         return Invalid("A value cannot be stored or compared.")
-    fault: Exception = error
-    return fault
+    return None
 
 
 def unknown_reference(*columns: str) -> Invalid:
@@ -113,13 +123,19 @@ def unknown_reference(*columns: str) -> Invalid:
     )
 
 
-def _constraint_name(error: asyncpg.PostgresError) -> str:
+def _constraint_of(error: Exception) -> str:
     # Citus leaves the field empty and names the shard's constraint in the message.
-    name = error.constraint_name
+    name = _reported(error, "constraint_name")
     if not name:
         found = _IN_MESSAGE.search(str(error))
         name = found.group(1) if found else ""
     return _SHARD_SUFFIX.sub("", name)
+
+
+def _reported(error: Exception, field: str) -> str:
+    """A field of the server's report, which each driver keeps in a place of its own."""
+    report = error.diag if isinstance(error, psycopg.Error) else error
+    return getattr(report, field, None) or ""
 
 
 @lru_cache(maxsize=512)

@@ -12,9 +12,10 @@ from saas.db import history_statements, revert_statements
 from saas.db.audit import AuditEntry, AuditLog
 from saas.db.error_mapping import unknown_reference
 from saas.db.operation import Operation, Rows
-from saas.db.query import Condition, ListQuery, bad_parameter
+from saas.db.query import Condition, bad_parameter
 from saas.db.row_operations import Model, Page, Read, RowOperations, run
 from saas.db.statements import ShapeCache
+from saas.db.where import Query, as_query
 from saas.errors import Conflict, Invalid, NotFound, ParentGone, PermissionDenied, VersionConflict
 
 log = RowOperations(AuditLog, AuditEntry)
@@ -52,9 +53,9 @@ class HistoryOperations(Generic[Model, Read]):
         self._table = rows.table
         self._shapes = ShapeCache()
 
-    def history(self, id: UUID, query: ListQuery | None = None) -> Operation[Page[AuditEntry]]:
+    def history(self, id: UUID, query: Query = None) -> Operation[Page[AuditEntry]]:
         yield from self._rows.get(id, include_deleted=True)
-        query = query or log.grammar.parse(())
+        query = as_query(query, log.grammar)
         of_row = (Condition("entity", "eq", self._table.name), Condition("entity_id", "eq", id))
         conditions = (*query.conditions, *of_row)
         return (yield from log.list(msgspec.structs.replace(query, conditions=conditions)))

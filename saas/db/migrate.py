@@ -36,8 +36,9 @@ _SESSION = (
     "SET statement_timeout = 0",
     "SET citus.multi_shard_modify_mode = 'sequential'",
 )
+VERSION_TABLE = "alembic_version"
 # /readyz and the start of the app compare the revision with the head.
-_OPEN_VERSION = f"GRANT SELECT ON public.alembic_version TO {APP}, {PLATFORM}"
+_OPEN_VERSION = f"GRANT SELECT ON public.{VERSION_TABLE} TO {APP}, {PLATFORM}"
 
 _TURN = 0x73616173  # "saas"; advisory locks are of one database, so one number is enough.
 _TURN_SECONDS = 600.0
@@ -54,7 +55,7 @@ def migrate(url: str, revision: str = "head") -> None:
     try:
         command.upgrade(migration_config(url), revision)
     except (DBAPIError, CommandError) as error:
-        raise ConfigurationError(f"migration failed: {_first_line(error)}") from error
+        raise ConfigurationError(f"migration failed: {reason_of(error)}") from error
 
 
 def migration_config(url: str | None = None) -> Config:
@@ -72,7 +73,7 @@ def head_revision() -> str:
     try:
         head = ScriptDirectory.from_config(migration_config()).get_current_head()
     except CommandError as error:
-        raise ConfigurationError(f"the migrations are broken: {_first_line(error)}") from error
+        raise ConfigurationError(f"the migrations are broken: {reason_of(error)}") from error
     if head is None:
         raise ConfigurationError(f"there are no migrations in {MIGRATIONS}")
     return head
@@ -94,8 +95,9 @@ def current_revision(connection: psycopg.Connection[Any]) -> str | None:
     return None if row is None else str(row[0])
 
 
-def run_online(url: str, metadata: MetaData) -> None:
-    """For env.py: run what the Alembic command asks for, each migration in its own transaction."""
+def run_online(url: str, metadata: MetaData, *, version_table: str = VERSION_TABLE) -> None:
+    """For env.py: run what the Alembic command asks for, each migration in its own transaction.
+    `version_table` is where another project on the same database counts its own migrations."""
     engine = create_engine(
         "postgresql+psycopg://",
         creator=partial(psycopg.connect, url, connect_timeout=10, application_name="saas migrate"),
@@ -107,7 +109,7 @@ def run_online(url: str, metadata: MetaData) -> None:
             connection.execute(text(statement))
         # Inside a transaction of ours Alembic would begin and commit none of its own.
         connection.commit()
-        _configure(metadata, connection=connection)
+        _configure(metadata, connection=connection, version_table=version_table)
         _run_migrations(connection)
         if connection.scalar(text("SELECT to_regclass('public.alembic_version')")) is not None:
             connection.execute(text(_OPEN_VERSION))
@@ -136,6 +138,7 @@ def _configure(metadata: MetaData, **target: Any) -> None:
         target_metadata=metadata,
         transaction_per_migration=True,
         compare_server_default=True,
+        include_name=_is_not_a_count,
         autogenerate_plugins=[
             "alembic.autogenerate.*",
             "alembic.ext.checkconstraint_byname",
@@ -144,6 +147,11 @@ def _configure(metadata: MetaData, **target: Any) -> None:
         process_revision_directives=_number,
         **target,
     )
+
+
+def _is_not_a_count(name: str | None, kind: str, _: Any) -> bool:
+    """Alembic would drop the version tables of other projects on the same database."""
+    return kind != "table" or not str(name).endswith(VERSION_TABLE)
 
 
 def _wait_for_turn(connection: Connection) -> None:
@@ -166,7 +174,7 @@ def _run_migrations(connection: Connection) -> None:
             if pause is None or not isinstance(error.orig, _BUSY):
                 raise
             connection.rollback()
-            _log.warning("%s; again in %g s", _first_line(error), pause)
+            _log.warning("%s; again in %g s", reason_of(error), pause)
             time.sleep(pause)
         else:
             return
@@ -177,9 +185,10 @@ _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 def _number(_context: MigrationContext, _revision: Any, scripts: list[MigrationScript]) -> None:
     """Count revisions, 0001 and so on; write none when nothing has changed."""
-    options = context.config.cmd_opts
+    options, attributes = context.config.cmd_opts, context.config.attributes
+    is_compared = getattr(options, "autogenerate", False) or "autogenerate" in attributes
     is_empty = all(operations.is_empty() for operations in scripts[0].upgrade_ops_list)
-    if getattr(options, "autogenerate", False) and is_empty:
+    if is_compared and is_empty:
         _log.info("The database is what the models say: no migration written.")
         scripts.clear()
         return
@@ -188,6 +197,7 @@ def _number(_context: MigrationContext, _revision: Any, scripts: list[MigrationS
         scripts[0].rev_id = f"{int(head) + 1:04}"
 
 
-def _first_line(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """One line for the operator."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return (str(cause).splitlines() or [type(error).__name__])[0]

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, declared_attr, mapped_column
 
 # At most 50 characters a name: Citus hashes longer ones, and errors are mapped by these names.
 NAMING_CONVENTION = {
@@ -93,6 +93,12 @@ class TenantModel(TenantRow):
     updated_by: Mapped[str] = mapped_column(sort_order=904)
     deleted_at: Mapped[datetime | None] = mapped_column(sort_order=905)
     deleted_by: Mapped[str | None] = mapped_column(sort_order=906)
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:
+        # For ORM sessions: UPDATE … WHERE version = <the one that was read>, and what the server
+        # fills in comes back at once, because an async session cannot fetch it later.
+        return {"version_id_col": cls.version, "eager_defaults": True}
 
 
 def security(

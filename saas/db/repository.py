@@ -1,7 +1,9 @@
 """The one door to tenants' rows. What each method does is in `row_operations.py`; here it is
 awaited, and `sync/repository.py` is the same for threads."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, TypeAlias
 from uuid import UUID
@@ -11,12 +13,14 @@ from sqlalchemy import Table
 from saas.db.audit import AuditEntry
 from saas.db.batch import batch, create_many
 from saas.db.batch_items import BatchItem, BatchResult, OnConflict
+from saas.db.error_mapping import FAILURES
 from saas.db.history_operations import HistoryOperations
 from saas.db.operation import Operation, Result
-from saas.db.query import ListQuery, QueryGrammar
+from saas.db.query import QueryGrammar
 from saas.db.row_operations import Model, Page, Read, RowOperations
 from saas.db.transaction import current_transaction
-from saas.errors import SaasError
+from saas.db.where import Query
+from saas.errors import SaasError, Unbound
 
 # `list` is a method of the repository.
 Results: TypeAlias = list[BatchResult]
@@ -62,13 +66,36 @@ class TenantRepository(Generic[Model, Read]):
             self.operations.get(id, include_deleted=include_deleted, fields=fields)
         )
 
-    async def list(self, query: ListQuery | None = None) -> Page[Read]:
-        """One page in the query's order, and where its neighbours begin."""
+    async def list(self, query: Query = None) -> Page[Read]:
+        """One page in the query's order, and where its neighbours begin. The query is a ListQuery
+        or what `where(...)` makes; raises BadRequest for what the columns do not allow."""
         return await perform(self.operations.list(query))
 
-    async def count(self, query: ListQuery | None = None) -> int:
+    async def count(self, query: Query = None) -> int:
         """How many rows match, over all pages."""
         return await perform(self.operations.count(query))
+
+    async def stream(self, query: Query = None, *, batch: int = 500) -> AsyncIterator[Read]:
+        """Every row that matches, in the query's order and without its limit, `batch` of them in
+        memory at a time: from a cursor inside the current transaction, which sees the rows as they
+        were at its first statement. `contextlib.aclosing` frees the cursor where the loop is left
+        early; else it ends with the transaction."""
+        stream = await perform(
+            self.operations.open_stream(query, current_transaction().next_stream())
+        )
+        task = asyncio.current_task()
+        try:
+            while rows := await perform(self.operations.fetch_stream(stream, batch)):
+                for row in rows:
+                    yield row
+        except GeneratorExit:
+            # Left for the collector it ends in a task of its own, beside which the transaction may
+            # be at work or over; the cursor ends with it.
+            if asyncio.current_task() is task:
+                with suppress(Unbound, SaasError, *FAILURES):
+                    await perform(self.operations.close_stream(stream))
+            raise
+        await perform(self.operations.close_stream(stream))
 
     async def create(self, values: Mapping[str, Any]) -> Read:
         """Insert a row of the bound tenant. Raises AlreadyExists where its natural key is taken,
@@ -118,7 +145,7 @@ class TenantRepository(Generic[Model, Read]):
         """Delete for good, deleted rows too; children go with it. The audit log keeps the row."""
         await perform(self.operations.purge(id, version=version))
 
-    async def history(self, id: UUID, query: ListQuery | None = None) -> Page[AuditEntry]:
+    async def history(self, id: UUID, query: Query = None) -> Page[AuditEntry]:
         """The audit entries of a row, live or soft-deleted, the newest first."""
         return await perform(self.past.history(id, query))
 

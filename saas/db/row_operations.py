@@ -19,8 +19,10 @@ from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_key, table_of
 from saas.db.operation import Operation, Rows, Step
 from saas.db.partial import shape_for
-from saas.db.query import ListQuery, QueryGrammar
+from saas.db.query import QueryGrammar
 from saas.db.statements import ShapeCache, Statement
+from saas.db.streams import Stream
+from saas.db.where import Query, as_query
 from saas.errors import FieldError, Invalid, NotDeleted, NotFound, ParentGone, VersionConflict
 
 Model = TypeVar("Model", bound=TenantRow)
@@ -85,8 +87,8 @@ class RowOperations(Generic[Model, Read]):
         row: Read = kind.make(*rows[0])
         return row
 
-    def list(self, query: ListQuery | None = None) -> Operation[Page[Read]]:
-        query = query or ListQuery()
+    def list(self, query: Query = None) -> Operation[Page[Read]]:
+        query = as_query(query, self.grammar)
         kind = shape_for(self.read, query.fields)
         columns = with_sort_columns(kind.columns, query)
         found = yield from self.run(
@@ -101,8 +103,8 @@ class RowOperations(Generic[Model, Read]):
             total = yield from self.count(query)
         return Page(items=items, next_after=next_after, prev_before=prev_before, total=total)
 
-    def count(self, query: ListQuery | None = None) -> Operation[int]:
-        query = query or ListQuery()
+    def count(self, query: Query = None) -> Operation[int]:
+        query = as_query(query, self.grammar)
         rows = yield from self.run(
             ("count", filter_shape_of(query)),
             lambda: statements.count_matching(self.table, query, self._search),
@@ -110,6 +112,28 @@ class RowOperations(Generic[Model, Read]):
         )
         total: int = rows[0][0]
         return total
+
+    def open_stream(self, query: Query, number: int) -> Operation[Stream]:
+        """Declare a cursor over every row of the query; its limit and place do not count."""
+        everything = msgspec.structs.replace(
+            as_query(query, self.grammar), after=None, before=None, offset=None, limit=0, fields=()
+        )
+        stream = Stream(self.table.name, self.columns, number)
+        yield from self.run(
+            ("stream", stream.name, shape_of(everything)),
+            lambda: stream.declare(
+                statements.select_all(self.table, self.columns, everything, self._search)
+            ),
+            parameters(everything),
+        )
+        return stream
+
+    def fetch_stream(self, stream: Stream, batch: int) -> Operation[Sequence[Read]]:
+        rows = yield from self.run(("fetch", stream.name, batch), lambda: stream.fetch(batch), {})
+        return [self.read(*row) for row in rows]
+
+    def close_stream(self, stream: Stream) -> Operation[None]:
+        yield from self.run(("close", stream.name), stream.close, {})
 
     def create(self, values: Mapping[str, Any]) -> Operation[Read]:
         self.refuse_protected(values)

@@ -6,13 +6,14 @@ shard pruning work with; row-level security alone would do neither.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     ARRAY,
     Column,
     ColumnElement,
     Executable,
+    Select,
     Table,
     Update,
     Uuid,
@@ -28,26 +29,41 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from saas.db.filters import matching, paged
+from saas.db.keyset import keyset
+from saas.db.named_statement import NamedStatement
 from saas.db.query import ListQuery
-
-_DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
 
 
 class Statement:
-    """SQL text with the order of its parameters; asyncpg keeps it prepared by its text."""
+    """SQL text with the order of its parameters; asyncpg keeps it prepared by its text. `named` is
+    the same for psycopg."""
 
-    __slots__ = ("_defaults", "_names", "sql")
+    __slots__ = ("_defaults", "_named", "_names", "_source", "sql")
+
+    dialect: ClassVar[Any] = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
+    named_type: ClassVar[type[NamedStatement]] = NamedStatement
 
     def __init__(self, statement: Executable) -> None:
-        compiled = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+        compiled = statement.compile(  # type: ignore[attr-defined]
+            dialect=self.dialect, compile_kwargs={"render_postcompile": True}
+        )
         self.sql = str(compiled)
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
         self._defaults: Mapping[str, Any] = compiled.params
+        self._source = statement
+        self._named: NamedStatement | None = None
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of the parameters."""
         defaults = self._defaults
         return [values[name] if name in values else defaults[name] for name in self._names]
+
+    @property
+    def named(self) -> NamedStatement:
+        """Compiled when a sync repository first asks; the async ones never pay for it."""
+        if self._named is None:
+            self._named = self.named_type(self._source)
+        return self._named
 
 
 class ShapeCache:
@@ -92,6 +108,14 @@ def select_page(
 ) -> Executable:
     chosen = select(*(table.c[name] for name in columns)).where(tenant_predicate(table))
     return paged(chosen, table, query, search)
+
+
+def select_all(
+    table: Table, columns: Sequence[str], query: ListQuery, search: Sequence[str]
+) -> Select[Any]:
+    """Every row of the query, which has no position, in its order: for a cursor."""
+    chosen = select(*(table.c[name] for name in columns)).where(tenant_predicate(table))
+    return keyset(matching(chosen, table, query, search), table, query)
 
 
 def count_matching(table: Table, query: ListQuery, search: Sequence[str]) -> Executable:

@@ -34,6 +34,7 @@ class Transaction:
         "_is_over",
         "_pool",
         "_read_only",
+        "_streams",
         "_token",
         "_turn",
     )
@@ -47,6 +48,7 @@ class Transaction:
         self._is_over = False
         self._in_attempt = False
         self._bound_before: Principal | None = None
+        self._streams = 0
 
     async def __aenter__(self) -> "Transaction":
         self._token = _current.set(self)
@@ -77,6 +79,11 @@ class Transaction:
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a compiled statement with its parameters by name; else like `fetch`."""
         return await self.fetch(statement.sql, statement.arguments(values))
+
+    def next_stream(self) -> int:
+        """A number for one more cursor of this transaction."""
+        self._streams += 1
+        return self._streams
 
     async def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""

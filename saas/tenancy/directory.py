@@ -12,8 +12,10 @@ from saas import context
 from saas.db.filters import filter_shape_of, matching, paged, parameters, shape_of
 from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import table_of
+from saas.db.operation import Operation, Step
 from saas.db.partial import shape_for
 from saas.db.query import MAX_LIMIT, ListQuery, QueryGrammar
+from saas.db.repository import perform
 from saas.db.row_operations import Page
 from saas.db.statements import ShapeCache, Statement, tenant_predicate
 from saas.db.transaction import current_transaction
@@ -64,7 +66,12 @@ async def tenant_by_id(tenant_id: UUID) -> TenantRead:
 
 async def tenant_by_slug(slug: str) -> TenantRead:
     """Raises NotFound."""
-    return _only(await _run(_BY_SLUG, {"slug": slug}))
+    return await perform(by_slug(slug))
+
+
+def by_slug(slug: str) -> Operation[TenantRead]:
+    """`tenant_by_slug` as an Operation, for the sync `perform` in a platform_transaction."""
+    return _only([TenantRead(*row) for row in (yield Step(_BY_SLUG, {"slug": slug}))])
 
 
 async def tenants(query: ListQuery | None = None) -> Page[TenantRead]:

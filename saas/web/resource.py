@@ -24,7 +24,8 @@ class Resource(Generic[Model, ReadType]):
     tenant. `routes` are Litestar handlers beside the generated ones, under the same path; one
     with the same method and path takes the place of the generated one. Set `requires_match` to
     demand If-Match (428 without it), `nested_in` to a reference to let rows come with the create
-    of their parent: `POST /v1/projects {"name": …, "tasks": [{"title": …}]}`.
+    of their parent: `POST /v1/projects {"name": …, "tasks": [{"title": …}]}`. `repository` is a
+    subclass of TenantRepository with questions of the resource's own, for its routes.
     """
 
     def __init__(
@@ -39,12 +40,11 @@ class Resource(Generic[Model, ReadType]):
         routes: Sequence[HTTPRouteHandler] = (),
         requires_match: bool = False,
         nested_in: str | None = None,
+        repository: type[TenantRepository[Model, ReadType]] = TenantRepository,
     ) -> None:
         self.name = model.__tablename__
         self.path = f"/v1/{self.name}"
-        self.repository: TenantRepository[Model, ReadType] = TenantRepository(
-            model, read, search=search, natural_key=natural_key
-        )
+        self.repository = repository(model, read, search=search, natural_key=natural_key)
         self.create, self.update, self.read = create, update, read
         self.routes = tuple(routes)
         self.requires_match = requires_match

@@ -142,3 +142,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 def _execute(url: str, statement: sql.Composed) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def library(postgres: EmbeddedPostgres) -> Database:
+    """Migrated, for the tests that use the data layer without the app and leave rows behind."""
+    bootstrap(postgres.dsn(postgres.superuser, "postgres"), database="library")
+    migrate(postgres.dsn(MIGRATOR, "library"))
+    return Database(postgres, "library")

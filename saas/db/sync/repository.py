@@ -1,0 +1,167 @@
+"""The one door to tenants' rows for threads: the twin of `saas/db/repository.py`, over the same
+operations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Generic, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import Table
+
+from saas.db.audit import AuditEntry
+from saas.db.batch import batch, create_many
+from saas.db.batch_items import BatchItem, BatchResult, OnConflict
+from saas.db.error_mapping import FAILURES
+from saas.db.history_operations import HistoryOperations
+from saas.db.operation import Operation, Result
+from saas.db.query import QueryGrammar
+from saas.db.row_operations import Model, Page, Read, RowOperations
+from saas.db.sync.transaction import current_transaction
+from saas.db.where import Query
+from saas.errors import SaasError, Unbound
+
+# `list` is a method of the repository.
+Results: TypeAlias = list[BatchResult]
+
+
+class TenantRepository(Generic[Model, Read]):
+    """Rows of `model` in the bound tenant, read as `read` (whose fields name columns).
+
+    `search` are the text columns behind `q`; `natural_key` is unique among live rows. Subclass it
+    for questions of your own. Each method works in the current transaction, and raises Unbound
+    outside a tenant or transaction, a SaasError for a refusal.
+    """
+
+    def __init__(
+        self,
+        model: type[Model],
+        read: type[Read],
+        *,
+        search: Sequence[str] = (),
+        natural_key: tuple[str, ...] = (),
+    ) -> None:
+        self.operations = RowOperations(model, read, search=search, natural_key=natural_key)
+        self.past = HistoryOperations(self.operations)
+
+    @property
+    def table(self) -> Table:
+        return self.operations.table
+
+    @property
+    def grammar(self) -> QueryGrammar:
+        return self.operations.grammar
+
+    @property
+    def natural_key(self) -> tuple[str, ...]:
+        return self.operations.natural_key
+
+    def get(self, id: UUID, *, include_deleted: bool = False, fields: tuple[str, ...] = ()) -> Read:
+        """The live row; with `fields`, these of it alone. Raises NotFound for absent, deleted and
+        another tenant's alike."""
+        return perform(self.operations.get(id, include_deleted=include_deleted, fields=fields))
+
+    def list(self, query: Query = None) -> Page[Read]:
+        """One page in the query's order, and where its neighbours begin. The query is a ListQuery
+        or what `where(...)` makes; raises BadRequest for what the columns do not allow."""
+        return perform(self.operations.list(query))
+
+    def count(self, query: Query = None) -> int:
+        """How many rows match, over all pages."""
+        return perform(self.operations.count(query))
+
+    def stream(self, query: Query = None, *, batch: int = 500) -> Iterator[Read]:
+        """Every row that matches, in the query's order and without its limit, `batch` of them in
+        memory at a time: from a cursor inside the current transaction, which sees the rows as they
+        were at its first statement. Leaving the loop early frees it."""
+        stream = perform(self.operations.open_stream(query, current_transaction().next_stream()))
+        try:
+            while rows := perform(self.operations.fetch_stream(stream, batch)):
+                yield from rows
+        except GeneratorExit:
+            # Where the transaction has failed or ended, the cursor has gone with it.
+            with suppress(Unbound, SaasError, *FAILURES):
+                perform(self.operations.close_stream(stream))
+            raise
+        perform(self.operations.close_stream(stream))
+
+    def create(self, values: Mapping[str, Any]) -> Read:
+        """Insert a row of the bound tenant. Raises AlreadyExists where its natural key is taken,
+        Invalid where a value or a reference is refused."""
+        return perform(self.operations.create(values))
+
+    def update(self, id: UUID, changes: Mapping[str, Any], *, version: int | None = None) -> Read:
+        """Change the given columns of a live row; one that already has these values keeps its
+        version. Raises NotFound, or VersionConflict when `version` is not the present one."""
+        return perform(self.operations.update(id, changes, version=version))
+
+    def delete(self, id: UUID, *, version: int | None = None) -> None:
+        """Soft delete: the row leaves all lists and frees its natural key, and can be restored."""
+        perform(self.operations.delete(id, version=version))
+
+    def restore(self, id: UUID, *, version: int | None = None) -> Read:
+        """Bring a soft-deleted row back. Raises NotDeleted for a live one, AlreadyExists when its
+        natural key is taken by now, ParentGone when a row that it refers to is deleted, and
+        VersionConflict when `version` is not the present one."""
+        return perform(self.operations.restore(id, version=version))
+
+    def batch(
+        self,
+        items: Sequence[BatchItem | SaasError],
+        *,
+        is_atomic: bool = True,
+        on_conflict: OnConflict = "update",
+    ) -> Results:
+        """Carry out many changes in their order; those of one kind go in one statement. Atomic: the
+        first refusal is raised, with pointers that begin with `/items/<index>`. Otherwise each
+        item that is refused fails alone, and the others are kept. `on_conflict` is what an upsert
+        does to a live row with its natural key."""
+        return perform(batch(self.operations, items, is_atomic=is_atomic, on_conflict=on_conflict))
+
+    def create_many(
+        self, values: Sequence[Mapping[str, Any]], *, place: str = "/{}"
+    ) -> Sequence[Read]:
+        """Insert all rows, or none: the first refusal is raised, with pointers that begin with
+        `place`, where {} is the index."""
+        return perform(create_many(self.operations, values, place=place))
+
+    def purge(self, id: UUID, *, version: int | None = None) -> None:
+        """Delete for good, deleted rows too; children go with it. The audit log keeps the row."""
+        perform(self.operations.purge(id, version=version))
+
+    def history(self, id: UUID, query: Query = None) -> Page[AuditEntry]:
+        """The audit entries of a row, live or soft-deleted, the newest first."""
+        return perform(self.past.history(id, query))
+
+    def get_as_of(self, id: UUID, time: datetime) -> Read:
+        """The row as it was at `time`, also where it was deleted or purged since. Raises NotFound
+        where it was not live then, BadRequest for a time in the future or without an offset.
+        docs/history.md says what is exact."""
+        return perform(self.past.get_as_of(id, time))
+
+    def revert(
+        self, id: UUID, *, to: UUID, version: int | None = None, may_purge: bool = True
+    ) -> Read:
+        """Set the row back to its state after the audit entry `to`, as one new change; a state
+        that it has already keeps its version. Deleted and purged rows come back too, unless
+        `may_purge` is False (PermissionDenied). Raises NotFound for a row that never was, Invalid
+        where `to` is no entry of this row or a value is refused now, Conflict where there is no way
+        back, AlreadyExists, ParentGone and VersionConflict as `restore` does."""
+        return perform(self.past.revert(id, to=to, version=version, may_purge=may_purge))
+
+
+def perform(operation: Operation[Result]) -> Result:
+    """Carry `operation` out in the current transaction."""
+    work = current_transaction()
+    try:
+        step = next(operation)
+        while True:
+            try:
+                rows = work.run(step.statement, step.values)
+            except SaasError as refusal:
+                step = operation.throw(refusal)
+            else:
+                step = operation.send(rows)
+    except StopIteration as end:
+        result: Result = end.value
+        return result

@@ -17,6 +17,7 @@ class AuditFunction(NamedTuple):
 # `changes` is {"old": {…}, "new": {…}}: the whole row for an insert or a delete, the changed
 # columns for an update. version, updated_at and updated_by follow from any change; alone they are
 # none. The row's own key stands in the entry.
+# unscoped: the body of a trigger; tenant_id comes from the row that it fires for
 _BODY = """DECLARE
   was jsonb; is_now jsonb; before jsonb; after jsonb; masked text;
   done text := lower(TG_OP);

@@ -10,7 +10,17 @@ from saas.dev.lint_joins import HOLE
 # Whose argument is SQL, whatever it looks like.
 _RUNNERS = frozenset(
     {"execute", "executemany", "exec_driver_sql", "fetch", "fetchmany", "fetchrow", "fetchval"}
-    | {"copy_from_query", "cursor", "iterate", "prepare", "scalar", "scalars", "stream", "text"}
+    | {
+        "copy_from_query",
+        "cursor",
+        "iterate",
+        "prepare",
+        "scalar",
+        "scalars",
+        "stream",
+        "table",
+        "text",
+    }
 )
 _COMMENTS = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*"
 _SQL = re.compile(
@@ -39,7 +49,10 @@ def sql_texts(tree: ast.Module, tables: frozenset[str]) -> Iterator[tuple[ast.ex
         for argument in (*node.args, *(keyword.value for keyword in node.keywords))
     }
     for node, text in _texts(tree, constants):
-        if node in given or _SQL.search(text) or part.search(text):
+        if node in given and text.strip(' "').lower() in tables:
+            # text("projects"): a table that stands in the place of a column or in select_from.
+            yield node, f"TABLE {text}"
+        elif node in given or _SQL.search(text) or part.search(text):
             yield node, text
 
 
@@ -96,6 +109,8 @@ def _holes(node: ast.AST, constants: Mapping[str, str]) -> Iterator[ast.AST]:
 
 def _text(node: ast.AST, constants: Mapping[str, str]) -> str | None:
     if isinstance(node, ast.Constant):
+        if isinstance(node.value, bytes):
+            return node.value.decode("latin-1")
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.JoinedStr):
         return _joined(_piece(value, constants) for value in node.values)

@@ -17,6 +17,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m saas.cli lint
 	$(MAKE) test
 
 bench: $(VENV)/dev.stamp

@@ -8,6 +8,8 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
+from saas.cli_lint import lint
+from saas.cli_new import new
 from saas.cli_tenants import tenant, token
 from saas.db.doctor import check_installation
 from saas.db.migrate import migrate as run_migrations
@@ -132,6 +134,8 @@ def url(role: str) -> None:
     click.echo(addresses[role])
 
 
+cli.add_command(lint)
+cli.add_command(new)
 cli.add_command(tenant)
 cli.add_command(token)
 

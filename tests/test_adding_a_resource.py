@@ -1,9 +1,7 @@
-"""docs/adding-a-resource.md, followed to the letter in a copy of the checkout."""
+"""docs/adding-a-resource.md, followed to the letter in a copy of the checkout: one resource written
+by hand, and another by the command. One migration holds both."""
 
-import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +9,17 @@ from typing import NamedTuple
 
 import pytest
 
-from processes import Dev, environment, processes_of, scratch_folder
+from processes import Dev, processes_of
+from scratch_copy import ROOT, run, scratch_copy, versions
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text()
-# What a newcomer has cloned; the rest is made by tools.
-MADE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "bench")
+# Every type of a field, in a resource that has a name of two words.
+COMMAND = (
+    *(".venv/bin/saas", "new", "resource", "paid_receipts", "--natural-key", "project,number"),
+    *("number:str", "note:text?", "total_cents:int", "is_final:bool", "issued_on:date?"),
+    *("paid_at:datetime?", "external_id:uuid?", "extra:json?", "project:projects"),
+    *("payer:members?",),
+)
 
 
 class Product(NamedTuple):
@@ -37,17 +40,14 @@ class Product(NamedTuple):
 
 @pytest.fixture(scope="module")
 def product() -> Iterator[Product]:
-    with scratch_folder() as folder:
-        checkout = folder / "checkout"
-        shutil.copytree(ROOT, checkout, ignore=MADE)
-        # `make run` has made it; here it is the one that runs this suite.
-        (checkout / ".venv").symlink_to(sys.prefix)
+    with scratch_copy() as checkout:
         with Dev(checkout / ".saas", cwd=checkout) as dev:
             dev.ready()
             # With the resource and without its table it would not start again.
             assert dev.interrupt() == 0
         write_the_resource(checkout)
         register_it(checkout)
+        assert "make test" in run(checkout, *COMMAND)
         old = set(versions(checkout))
         run(checkout, "sh", "-ec", block("sh"))
         assert processes_of(checkout / ".saas") == []
@@ -83,46 +83,28 @@ def block(language: str) -> str:
     return found[1]
 
 
-def versions(checkout: Path) -> Iterator[Path]:
-    return (checkout / "migrations" / "versions").glob("*.py")
-
-
-def run(checkout: Path, *command: str) -> str:
-    """Run a program in the copy, whose modules come before the installed ones."""
-    done = subprocess.run(
-        command,
-        cwd=checkout,
-        env=environment() | {"PYTHONPATH": os.fspath(checkout)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def test_migration_holds_all_that_guards_the_table(product: Product) -> None:
+@pytest.mark.parametrize("name", ["invoices", "paid_receipts"])
+def test_migration_holds_all_that_guards_the_table(product: Product, name: str) -> None:
     written = product.migration.read_text()
 
     assert product.migration.name.endswith("_invoices.py")
     for part in (
-        'op.create_table(\n        "invoices"',
+        f'op.create_table(\n        "{name}"',
         'sa.PrimaryKeyConstraint("tenant_id", "id"',
         '["projects.tenant_id", "projects.id"]',
-        "ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
-        "CREATE POLICY tenant_isolation ON invoices AS PERMISSIVE",
-        "CREATE POLICY tenant_fence ON invoices AS RESTRICTIVE",
-        "GRANT SELECT ON invoices TO saas_app",
-        "CREATE TRIGGER audit_inserted AFTER INSERT ON public.invoices",
-        "CREATE TRIGGER audit_row AFTER DELETE OR UPDATE ON public.invoices",
-        'op.drop_table("invoices")',
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY tenant_isolation ON {name} AS PERMISSIVE",
+        f"CREATE POLICY tenant_fence ON {name} AS RESTRICTIVE",
+        f"GRANT SELECT ON {name} TO saas_app",
+        f"CREATE TRIGGER audit_inserted AFTER INSERT ON public.{name}",
+        f"CREATE TRIGGER audit_row AFTER DELETE OR UPDATE ON public.{name}",
+        f'op.drop_table("{name}")',
     ):
-        assert part in written
-    granted = re.search(r"GRANT UPDATE \(([^)]*)\)", written)
-    assert granted is not None
-    assert not {"tenant_id", "id", "created_at", "created_by"} & set(re.findall(r"\w+", granted[1]))
+        assert part in re.sub(r'"\s+"', "", written)
+    granted = re.findall(r"GRANT UPDATE \(([^)]*)\)", written)
+    assert len(granted) == 2
+    columns = {column for columns in granted for column in re.findall(r"\w+", columns)}
+    assert not {"tenant_id", "id", "created_at", "created_by"} & columns
 
 
 def test_nothing_remains_to_be_migrated_or_mended(product: Product) -> None:
@@ -131,6 +113,8 @@ def test_nothing_remains_to_be_migrated_or_mended(product: Product) -> None:
     again = run(product.checkout, ".venv/bin/alembic", "revision", "--autogenerate", "-m", "again")
     run(product.checkout, sys.executable, "-m", "ruff", "check", "saas", "migrations")
     run(product.checkout, sys.executable, "-m", "ruff", "format", "--check", "saas", "migrations")
+    run(product.checkout, sys.executable, "-m", "mypy", "saas/features")
+    run(product.checkout, sys.executable, "-m", "saas.cli", "lint")
 
     assert "no migration written" in again
     assert set(versions(product.checkout)) == before
@@ -165,6 +149,47 @@ def test_new_routes_serve_a_whole_life_of_a_row(product: Product) -> None:
     assert "/v1/invoices/{id}" in dev.get("/openapi.json", acme).json()["paths"]
 
 
+def test_resource_of_the_command_takes_and_gives_every_type(product: Product) -> None:
+    dev, acme = product.dev, product.acme
+    project = dev.get("/v1/projects?name=Rocket", acme).json()["items"][0]["id"]
+    wish = {
+        "project_id": project,
+        "payer_id": None,
+        "number": "Q-1",
+        "note": "long " * 900,
+        "total_cents": 2**53 + 1,
+        "is_final": True,
+        "issued_on": "2027-01-31",
+        "paid_at": "2027-01-31T09:00:00Z",
+        "external_id": project,
+        "extra": {"a": [1, {"b": None}]},
+    }
+
+    made = dev.ask("POST", "/v1/paid_receipts", acme, wish)
+    assert made.status_code == 201, made.text
+    assert made.json().items() >= wish.items()
+    path = f"/v1/paid_receipts/{made.json()['id']}"
+    least = {"project_id": project, "number": "Q-2", "total_cents": 0, "is_final": False}
+    assert dev.ask("POST", "/v1/paid_receipts", acme, least).status_code == 201
+    assert dev.ask("POST", "/v1/paid_receipts", acme, least).status_code == 409
+    for field, value in (
+        *(("number", ""), ("number", "x" * 201), ("number", None), ("note", "x" * 5001)),
+        *(("total_cents", 2**63), ("is_final", "true"), ("issued_on", "31.1.2027")),
+        *(("paid_at", "2027-01-31T09:00:00"), ("external_id", "x"), ("extra", [])),
+        *(("paid_at", "0001-01-01T00:00:00+14:00"), ("extra", {"a": "\x00"})),
+        ("payer_id", project),
+    ):
+        refused = dev.ask(
+            "POST", "/v1/paid_receipts", acme, {**wish, "number": "Q-3", field: value}
+        )
+        assert refused.status_code == 422, (field, value, refused.text)
+    cleared = dev.ask("PATCH", path, acme, {"extra": None, "paid_at": None, "note": None})
+    assert cleared.json().items() >= {**wish, "extra": None, "paid_at": None, "note": None}.items()
+    asked = "is_final=true&issued_on__lt=2027-02-01&paid_at__isnull=true&sort=-total_cents&q=q-1"
+    found = dev.get(f"/v1/paid_receipts?{asked}", acme).json()["items"]
+    assert [row["number"] for row in found] == ["Q-1"]
+
+
 def test_row_of_another_tenant_is_absent_and_its_parent_too(product: Product) -> None:
     dev, acme, globex = product.dev, product.acme, product.globex
     rocket = dev.get("/v1/projects?name=Rocket", acme).json()["items"][0]["id"]
@@ -186,13 +211,14 @@ def test_row_of_another_tenant_is_absent_and_its_parent_too(product: Product) ->
 
 def test_isolation_suite_finds_and_attacks_the_resource(product: Product) -> None:
     files = [f"tests/isolation/test_{name}.py" for name in ("routes", "tables")]
-    chosen = "every_route or (invoices and (absent or visible or put_into or in_the_body))"
+    added = "(invoices or paid_receipts)"
+    chosen = f"every_route or ({added} and (absent or visible or put_into or in_the_body))"
 
     said = run(
         product.checkout,
         *(sys.executable, "-m", "pytest", *files, "-k", chosen, "-vv", "-p", "no:cacheprovider"),
     )
 
-    attacks = re.findall(r"::(test_\w+)\[[^]]*invoices[^]]*\] PASSED", said)
-    assert len(attacks) > 8
+    for name in ("invoices", "paid_receipts"):
+        assert len(re.findall(rf"::(test_\w+)\[[^]]*{name}[^]]*\] PASSED", said)) > 8
     assert "test_every_route_of_the_running_app_is_attacked PASSED" in said

@@ -17,6 +17,7 @@ class AuditFunction(NamedTuple):
 # `changes` is {"old": {…}, "new": {…}}: the whole row for an insert or a delete, the changed
 # columns for an update. version, updated_at and updated_by follow from any change; alone they are
 # none. The row's own key stands in the entry.
+# unscoped: the body of a trigger; tenant_id comes from the row that it fires for
 _ROW = """DECLARE
   was jsonb; is_now jsonb; before jsonb; after jsonb; masked text;
   done text := lower(TG_OP);
@@ -56,6 +57,7 @@ END"""
 
 # All rows of one INSERT at once, which takes two thirds of the time of a row trigger for many rows
 # and the same for one (docs/decisions/0004).
+# unscoped: the body of a trigger; tenant_id comes from the rows that it fires for
 _INSERTED = """BEGIN
   INSERT INTO public.audit_log
     (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)

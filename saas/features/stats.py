@@ -86,6 +86,7 @@ def _counts(names: Sequence[str]) -> Select[Any]:
         .limit(1)
         .subquery(_LATEST)
     )
+    # unscoped: counted is made of statements that have the predicate, each of its own table
     return select(counted, func.now().label("as_of"), latest.c.last_activity_at).join_from(
         counted, latest, true(), isouter=True
     )

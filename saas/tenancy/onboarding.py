@@ -110,6 +110,7 @@ async def _insert_tenant(wish: Onboard, tenant_id: UUID, actor: str) -> None:
 async def _insert(table: Table, values: dict[str, Any]) -> None:
     # No RETURNING: the platform role may write these rows, not read tenants' tables.
     columns = {name: bindparam(name, type_=table.c[name].type) for name in values}
+    # unscoped: a tenant's rows are given with their tenant_id, and the tenant is the bound one
     statement = Statement(insert(table).values(columns))
     await current_transaction().run(statement, values)
 

@@ -192,7 +192,12 @@ async def test_an_id_of_another_tenant_in_a_body_is_as_absent_as_one_that_nobody
 
         absent = await attack(str(uuid4()))
         for id in victim.targets:
-            assert await attack(id) == absent
+            answer = await attack(id)
+            # A column that refers to nothing takes any id, and makes a new row of it each time.
+            if absent.status < 400 and pointer[-1] not in parents:
+                assert (answer.status, victim.shown_in(answer)) == (absent.status, [])
+            else:
+                assert answer == absent
         parent = parents.get(str(pointer[-1]))
         if parent in attacker.parents and route.is_generated:
             assert absent.status == 422

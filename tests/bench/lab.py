@@ -59,6 +59,7 @@ def write_plans(lab: Lab, operation: str, options: Options) -> dict[Contender, P
     return {
         contender: plans.write(contender, operation, sample=lab.sample, folder=options.data)
         for contender in lab.contenders
+        if operation not in plans.WITHOUT_FLOOR or contender.name != "floor"
     }
 
 

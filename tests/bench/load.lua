@@ -1,7 +1,7 @@
 -- Sends random requests of a prepared file, and prints what came of it as one JSON line.
 -- usage: wrk -s load.lua URL -- FILE NUMBER
 --   FILE    whole HTTP requests, separated by the byte 30; the first %d in one is a running
---           number, the second a number of ten digits
+--           number, the second a number of ten digits; or each byte 29 is the running number
 --   NUMBER  where the running number starts; no two runs may overlap
 
 local requests = {}
@@ -19,7 +19,11 @@ end
 
 function request()
   number = number + 1
-  return string.format(requests[math.random(#requests)], number, 1e9 + number % 1e9)
+  local text = requests[math.random(#requests)]
+  if text:find("\29", 1, true) then
+    return (text:gsub("\29", string.format("%015d", number)))
+  end
+  return string.format(text, number, 1e9 + number % 1e9)
 end
 
 function done(summary, latency)

@@ -2,6 +2,7 @@
 machine meets all of them."""
 
 import resource
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import msgspec
 from tests.bench import cores, procfs, wrk
 from tests.bench.contenders import Contender
 
-WARM_UP_SECONDS = 1
+# A batch takes the peer most of a second.
+WARM_UP_SECONDS = defaultdict(lambda: 1, batch=5)
+CONNECTIONS = defaultdict(lambda: 32, batch=2)
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ class Bench:
         """Warm each contender up, then load them in turn. `settle` follows each run."""
         for contender, plan in plans.items():
             self._pin(list(plans))
-            wrk.run(contender.url, plan, seconds=WARM_UP_SECONDS, core=self._placement.rest)
+            self._load(operation, contender, plan, seconds=WARM_UP_SECONDS[operation])
             settle(contender)
         for _ in range(rounds):
             for contender, plan in plans.items():
@@ -54,7 +57,7 @@ class Bench:
 
     def _one(self, operation: str, contender: Contender, plan: Path) -> Round:
         before = self._clocks(contender)
-        load = wrk.run(contender.url, plan, seconds=self._seconds, core=self._placement.rest)
+        load = self._load(operation, contender, plan, seconds=self._seconds)
         server, postgres, of_wrk, machine = (
             after - earlier for after, earlier in zip(self._clocks(contender), before, strict=True)
         )
@@ -66,6 +69,10 @@ class Bench:
             postgres_seconds=postgres,
             other_seconds=max(0.0, machine - server - postgres - of_wrk),
         )
+
+    def _load(self, operation: str, contender: Contender, plan: Path, *, seconds: int) -> wrk.Load:
+        connections, core = CONNECTIONS[operation], self._placement.rest
+        return wrk.run(contender.url, plan, seconds=seconds, connections=connections, core=core)
 
     def _clocks(self, contender: Contender) -> tuple[float, ...]:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)

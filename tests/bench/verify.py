@@ -8,7 +8,7 @@ import httpx
 from tests.bench.contenders import Contender
 from tests.bench.dataset import CREATED_PREFIX
 from tests.bench.errors import BenchError
-from tests.bench.plans import LIST, Sample
+from tests.bench.plans import LIST, Sample, batch_body
 
 FIELDS = frozenset(
     {
@@ -32,6 +32,8 @@ def verify(contender: Contender, sample: Sample) -> list[str]:
             listed += probe.list()
             probe.patch(own[tenant])
             probe.create()
+            if contender.name != "floor":
+                probe.batch()
             for other, id in own.items():
                 if other != tenant:
                     probe.ask("GET", f"/projects/{id}", status=404)
@@ -72,6 +74,16 @@ class Probe:
         body = {"name": f"{CREATED_PREFIX}{uuid4()}", "budget_cents": 1}
         made = self._row(self.ask("POST", "/projects", body=body, status=201))
         self._expect(self.ask("GET", f"/projects/{made['id']}") == made, "create is not stored")
+
+    def batch(self) -> None:
+        body = batch_body(f"{CREATED_PREFIX}{uuid4()}", 3)
+        answer = self._client.post(
+            "/projects/batch", content=body, headers={"Content-Type": "application/json"}
+        )
+        self._expect(answer.status_code == 200, f"batch answers {answer.text[:300]}")
+        for number, made in enumerate(answer.json()["results"]):
+            row = self._row(self.ask("GET", f"/projects/{made['id']}"))
+            self._expect(row["budget_cents"] == number, "batch stores another row")
 
     def ask(self, method: str, path: str, *, body: object = None, status: int = 200) -> Any:
         answer = self._client.request(method, path, json=body)

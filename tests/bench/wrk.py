@@ -11,7 +11,6 @@ import msgspec
 from tests.bench.errors import BenchError
 
 SCRIPT = Path(__file__).with_name("load.lua")
-CONNECTIONS = 32
 TIMEOUT_SECONDS = 10
 # Further apart than one run can count, so no run repeats a number of another one.
 NUMBERS_PER_SECOND = 100_000
@@ -33,11 +32,11 @@ class Load(msgspec.Struct, frozen=True):
         return self.requests / self.seconds
 
 
-def run(base_url: str, requests: Path, *, seconds: int, core: int | None) -> Load:
+def run(base_url: str, requests: Path, *, seconds: int, connections: int, core: int | None) -> Load:
     """Load the server for `seconds`. Raises BenchError unless every request was answered well."""
     number = int(time.time()) * NUMBERS_PER_SECOND
     command = [
-        *("wrk", "--threads", "1", "--connections", str(CONNECTIONS)),
+        *("wrk", "--threads", "1", "--connections", str(connections)),
         *("--duration", f"{seconds}s", "--timeout", f"{TIMEOUT_SECONDS}s"),
         *("--script", str(SCRIPT), base_url, "--", str(requests), str(number)),
     ]

@@ -13,7 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.bench.peer.database import IS_LEAN, Session, engine
 from tests.bench.peer.models import Project
-from tests.bench.peer.schemas import ProjectCreate, ProjectPage, ProjectRead, ProjectUpdate
+from tests.bench.peer.schemas import (
+    Batch,
+    BatchReport,
+    ProjectCreate,
+    ProjectPage,
+    ProjectRead,
+    ProjectUpdate,
+)
 
 TenantId = Annotated[UUID, Header(alias="X-Tenant-ID")]
 SORTABLE = {
@@ -74,6 +81,17 @@ async def create_project(body: ProjectCreate, tenant_id: TenantId, session: Sess
     session.add(project)
     await save(session, project)
     return project
+
+
+@app.post("/projects/batch", response_model=BatchReport)
+async def create_projects(
+    body: Batch, tenant_id: TenantId, session: Session
+) -> dict[str, list[dict[str, object]]]:
+    projects = [Project(tenant_id=tenant_id, **item.data.model_dump()) for item in body.items]
+    session.add_all(projects)
+    await session.commit()
+    rows = enumerate(projects)
+    return {"results": [{"index": n, "status": "created", "id": p.id} for n, p in rows]}
 
 
 @app.patch("/projects/{project_id}", response_model=ProjectRead)

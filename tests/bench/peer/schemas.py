@@ -1,7 +1,7 @@
 """What the peer takes and gives."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,25 @@ class ProjectCreate(BaseModel):
     description: Description | None = None
     is_active: bool = True
     budget_cents: int | None = None
+
+
+class BatchItem(BaseModel):
+    op: Literal["create"]
+    data: ProjectCreate
+
+
+class Batch(BaseModel):
+    items: Annotated[list[BatchItem], Field(min_length=1, max_length=1_000)]
+
+
+class BatchResult(BaseModel):
+    index: int
+    status: str
+    id: UUID
+
+
+class BatchReport(BaseModel):
+    results: list[BatchResult]
 
 
 class ProjectUpdate(BaseModel):

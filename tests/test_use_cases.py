@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func
 
 from saas.context import acting_as, tenant_principal
-from saas.db.audit import AuditEntry, AuditLog
+from saas.db.batch_items import BatchItem
 from saas.db.database import Database
 from saas.db.repository import TenantRepository
 from saas.db.tenant_select import fetch_all, tenant_select
@@ -25,8 +25,7 @@ from saas.settings import Settings
 PAGE = (Path(__file__).parents[1] / "docs" / "use-cases.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^\*\*(.+?)\*\*.*?^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 NAMES: dict[str, Any] = {
-    "AuditEntry": AuditEntry,
-    "AuditLog": AuditLog,
+    "BatchItem": BatchItem,
     "Project": Project,
     "ProjectRead": ProjectRead,
     "Task": Task,
@@ -36,6 +35,7 @@ NAMES: dict[str, Any] = {
     "projects": projects.repository,
     "tasks": tasks.repository,
     "tenant_select": tenant_select,
+    "uuid4": uuid4,
     "where": where,
 }
 

@@ -23,6 +23,7 @@ from saas.errors import (
 )
 from saas.web.body_faults import escaped, fault_code
 from saas.web.exchange import CLIENT_CLOSED_REQUEST
+from saas.web.options import allowed
 from saas.web.request_id import request_id
 from saas.web.strict_request import ClientDisconnected
 
@@ -71,8 +72,8 @@ def _refuse_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     if isinstance(error, ValidationException):
         return _respond(request, _refused_parameters(request, error))
     if error.status_code == 405:
-        allow = (error.headers or {}).get("allow", "")
-        return _respond(request, MethodNotAllowed(headers={"Allow": allow}))
+        found = (error.headers or {}).get("allow", "")
+        return _respond(request, MethodNotAllowed(headers={"Allow": allowed(found.split(", "))}))
     if make := _BY_STATUS.get(error.status_code):
         return _respond(request, make())
     if error.status_code < 500:

@@ -23,7 +23,7 @@ MAX_OFFSET = 1_000_000
 
 _COMPARISONS = ("eq", "ne", "lt", "lte", "gt", "gte", "in", "nin")
 _TEXT_OPERATORS = ("like", "ilike", "contains", "icontains", "startswith")
-_LIST_OPERATORS = frozenset({"in", "nin"})
+LIST_OPERATORS = frozenset({"in", "nin"})
 _PATTERN_OPERATORS = frozenset({"like", "ilike"})
 # Documents and bytes have no order and no spelling in a query string.
 _COMPARABLE = frozenset({str, int, bool, UUID, datetime, date})
@@ -114,7 +114,7 @@ class QueryGrammar:
             raise bad_parameter(name, f"Unknown operator. Allowed: {', '.join(allowed)}.")
         if operator == "isnull":
             return Condition(field, operator, _boolean(name, text))
-        if operator in _LIST_OPERATORS:
+        if operator in LIST_OPERATORS:
             texts = text.split(",")
             if len(texts) > MAX_LIST_VALUES:
                 raise bad_parameter(name, f"At most {MAX_LIST_VALUES} values are allowed.")
@@ -162,6 +162,12 @@ def operators_of(column: Column[Any]) -> tuple[str, ...]:
     return (*operators, "isnull") if column.nullable else operators
 
 
+def integer_bounds(column: Column[Any]) -> tuple[int, int]:
+    """The least and the largest integer that the column can hold."""
+    bits = _BITS.get(type(column.type), 63)
+    return -(2**bits), 2**bits - 1
+
+
 def bad_parameter(name: str, message: str) -> BadRequest:
     """A refusal of one query parameter; `message` says what would be right."""
     return BadRequest(
@@ -177,8 +183,8 @@ def _typed(name: str, column: Column[Any], text: str) -> Any:
     if python_type is bool:
         return _boolean(name, text)
     if python_type is int:
-        bits = _BITS.get(type(column.type), 63)
-        return _integer(name, text, -(2**bits), 2**bits - 1)
+        least, most = integer_bounds(column)
+        return _integer(name, text, least, most)
     try:
         value = msgspec.convert(text, _STRICT.get(python_type, python_type))
         # The ends of the calendar are out of range in UTC, which is what is compared.

@@ -2,14 +2,13 @@
 document, its parameters, its success and the refusals that it may answer with."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
 from typing import Any
-from uuid import UUID
 
 from litestar.openapi.datastructures import ResponseSpec
-from sqlalchemy import Column
 
-from saas.db.query import MAX_LIMIT, MAX_OFFSET, QueryGrammar, operators_of
+from saas.db.query import MAX_LIMIT, MAX_OFFSET, QueryGrammar
+from saas.web.filter_parameters import filter_parameters, sort_schema
+from saas.web.preconditions import ENTITY_TAGS
 
 Parameter = dict[str, Any]
 
@@ -45,8 +44,8 @@ def described(
     }
 
 
-def header_parameter(name: str, description: str) -> Parameter:
-    return _parameter(name, {"type": "string"}, description, place="header")
+def header_parameter(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
+    return _parameter(name, {"type": "string", **schema}, description, place="header")
 
 
 def query_parameter(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
@@ -65,14 +64,14 @@ def _parameter(
     }
 
 
-IF_MATCH = header_parameter("If-Match", "Only if the row still has this ETag, else 412.")
-IF_NONE_MATCH = header_parameter("If-None-Match", "304 if the row still has this ETag.")
+_TAGS = {"pattern": ENTITY_TAGS, "examples": ['"1"']}
+IF_MATCH = header_parameter("If-Match", _TAGS, "Only if the row still has this ETag, else 412.")
+IF_NONE_MATCH = header_parameter("If-None-Match", _TAGS, "304 if the row still has this ETag.")
 HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the purge permission.")
 
 
 def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
-    """All that the list of one resource takes. Of each column only equality is listed; its other
-    operators stand in the description."""
+    """All that the list of one resource takes."""
     columns = ", ".join(grammar.columns)
     parameters = [
         query_parameter(
@@ -88,7 +87,7 @@ def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
         ),
         query_parameter("include_total", {"type": "boolean"}, "Add the total to a cursor page."),
         query_parameter(
-            "sort", {"type": "string"}, f"Comma list, - for descending, of: {columns}."
+            "sort", sort_schema(grammar), f"Comma list, - for descending, of: {columns}."
         ),
     ]
     if grammar.search:
@@ -99,19 +98,4 @@ def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
         parameters.append(
             query_parameter("deleted", schema, "Deleted rows; needs the write permission.")
         )
-    return [*parameters, *map(_filter_parameter, grammar.columns.values())]
-
-
-def _filter_parameter(column: Column[Any]) -> Parameter:
-    operators = ", ".join(f"{column.name}__{operator}" for operator in operators_of(column))
-    schema = _SCHEMAS.get(column.type.python_type, {"type": "string"})
-    return query_parameter(column.name, schema, f"Equals. Also: {operators}.")
-
-
-_SCHEMAS: Mapping[type, Mapping[str, Any]] = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    UUID: {"type": "string", "format": "uuid"},
-    datetime: {"type": "string", "format": "date-time"},
-    date: {"type": "string", "format": "date"},
-}
+    return [*parameters, *filter_parameters(grammar)]

@@ -22,10 +22,8 @@ from saas.errors import (
     UnsupportedMediaType,
 )
 from saas.web.body_faults import escaped, fault_code
-from saas.web.exchange import CLIENT_CLOSED_REQUEST
 from saas.web.options import allowed
 from saas.web.request_id import request_id
-from saas.web.strict_request import ClientDisconnected
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -101,11 +99,6 @@ def _fail_group(request: AnyRequest, group: ExceptionGroup[Exception]) -> Respon
     return _fail(request, group)
 
 
-def _hang_up(request: AnyRequest, error: ClientDisconnected) -> Response[bytes]:
-    """Nobody reads this; the status is for the log."""
-    return Response(b"", status_code=CLIENT_CLOSED_REQUEST, media_type=MEDIA_TYPE)
-
-
 def _respond(request: AnyRequest, error: SaasError) -> Response[bytes]:
     body = problem_bytes(error, request_id(request.scope))
     return Response(
@@ -148,7 +141,6 @@ def _sent_name(request: AnyRequest, name: str) -> str:
 exception_handlers: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {
     SaasError: _refuse,
     HTTPException: _refuse_http,
-    ClientDisconnected: _hang_up,
     ExceptionGroup: _fail_group,
     Exception: _fail,
 }

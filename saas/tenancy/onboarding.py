@@ -21,7 +21,8 @@ from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Tenant
 # the other readers of the pattern.
 Slug = Annotated[str, msgspec.Meta(pattern=rf"{SLUG_PATTERN}(?!\n)")]
 PlanSlug = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+# \S: something that can be seen, not only spaces.
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120, pattern=r"\S")]
 Email = Annotated[
     str,
     msgspec.Meta(pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$(?!\n)"),

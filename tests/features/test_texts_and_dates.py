@@ -54,7 +54,9 @@ async def test_text_of_any_script_comes_back_as_it_was_sent(tenant, name):
     assert [one["id"] for one in found.json()["items"]] == [row["id"]]
 
 
-@pytest.mark.parametrize("blank", ["  ", "\t\n", "\u00a0\u2003", "\u3000\u3000"], ids=ascii)
+@pytest.mark.parametrize(
+    "blank", ["  ", "\t\n", "\u00a0\u2003", "\u3000\u3000", "\x1c\x1f", "\x85\ufeff"], ids=ascii
+)
 async def test_name_of_only_spaces_is_refused(tenant, operator, blank):
     project = await tenant.create("projects", name="Rocket")
     owner = {"email": "ada@blank.test", "name": "Ada"}

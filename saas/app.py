@@ -31,6 +31,7 @@ from saas.web.idempotency import Idempotency
 from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
+from saas.web.options import complete_options
 from saas.web.problems import exception_handlers
 from saas.web.resource import AnyResource
 from saas.web.strict_request import StrictRequest
@@ -62,6 +63,7 @@ def create_app(
         logging_config=None,
     )
     _refuse_undeclared(litestar)
+    complete_options(litestar)
     return Edge(litestar, access_log=settings.access_log, metrics=metrics)  # type: ignore[arg-type]
 
 

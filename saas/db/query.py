@@ -184,9 +184,11 @@ class QueryGrammar:
 
 def bad_parameter(name: str, message: str) -> BadRequest:
     """A refusal of one query parameter; `message` says what would be right."""
+    # RFC 6901, section 3.
+    step = name.replace("~", "~0").replace("/", "~1")
     return BadRequest(
         f"The query parameter {name!r} is refused. {message}",
-        errors=[FieldError(f"/{name}", "bad_parameter", message)],
+        errors=[FieldError(f"/{step}", "bad_parameter", message)],
     )
 
 

@@ -56,6 +56,12 @@ def operand(
     return typed_value(column, value)
 
 
+def integer_bounds(column: Column[Any]) -> tuple[int, int]:
+    """The least and the largest integer that the column can hold."""
+    bits = _BITS.get(type(column.type), 63)
+    return -(2**bits), 2**bits - 1
+
+
 def typed_value(column: Column[Any], text: str) -> Any:
     """`text` as the column's Python type. Raises Refused."""
     python_type = column.type.python_type
@@ -64,8 +70,8 @@ def typed_value(column: Column[Any], text: str) -> Any:
     if python_type is bool:
         return boolean(text)
     if python_type is int:
-        bits = _BITS.get(type(column.type), 63)
-        return integer(text, -(2**bits), 2**bits - 1)
+        least, most = integer_bounds(column)
+        return integer(text, least, most)
     try:
         value = msgspec.convert(text, _STRICT.get(python_type, python_type))
         # The ends of the calendar are out of range in UTC, which is what is compared.

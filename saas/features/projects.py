@@ -8,9 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.db.models import TenantModel
 from saas.web.resource import Resource
-from saas.web.schemas import BigInt, Create, Read, Update
+from saas.web.schemas import NOT_BLANK, BigInt, Create, Read, Update
 
-Name = Annotated[str, Meta(min_length=2, max_length=120)]
+Name = Annotated[str, Meta(min_length=2, max_length=120, pattern=NOT_BLANK)]
 Description = Annotated[str, Meta(max_length=5_000)]
 
 

@@ -21,10 +21,14 @@ from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Tenant
 # the other readers of the pattern.
 Slug = Annotated[str, msgspec.Meta(pattern=rf"{SLUG_PATTERN}(?!\n)")]
 PlanSlug = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+# Something else than spaces. Spelled out, because Python and ECMAScript, which reads the OpenAPI
+# document, do not agree on what \s is.
+_NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120, pattern=_NOT_BLANK)]
+_IN_EMAIL = r"[^@\s\x00-\x1f\x7f\x85\ufeff]"
 Email = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}$(?!\n)"),
+    msgspec.Meta(pattern=rf"^{_IN_EMAIL}{{1,64}}@{_IN_EMAIL}{{1,189}}$(?!\n)"),
 ]
 
 

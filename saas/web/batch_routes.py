@@ -72,7 +72,7 @@ def batch_handler(resource: Routed) -> HTTPRouteHandler:
     # Atomic answers 200, partial 207.
     declared["responses"][207] = declared["responses"][200]
     # A function: Litestar copies what stands here.
-    declared["opt"] |= {"success": None, "make_decoder": lambda: BatchDecoder(body, item)}
+    declared["opt"]["make_decoder"] = lambda: BatchDecoder(body, item)
     return post("/batch", status_code=200, **declared)(change_rows)
 
 

@@ -6,7 +6,9 @@ apart, so that a form with three wrong fields hears of all three.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -14,6 +16,11 @@ import msgspec
 from saas.errors import FieldError
 
 _MOST_FAULTS = 50
+# In bytes. People's forms are smaller; to take a body of a million fields apart takes seconds, in
+# which nobody else is served.
+_LARGEST_FORM = 100_000
+# In characters: an answer is not to echo a name of megabytes.
+_LONGEST_NAME = 200
 _STEP = re.compile(r"\.([^.\[\]`]+)|\[(\d+)\]|(\[\.\.\.\])")
 _NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 _MISSING = FieldError("", "missing_field", "The field is missing.")
@@ -40,7 +47,7 @@ def field_error(message: str, parent: str = "") -> FieldError:
     pointer = parent + _pointer(path)
     if named := _NAMED_FIELD.fullmatch(reason):
         fault = _MISSING if named[1].startswith("missing") else _UNKNOWN
-        return fault._replace(pointer=f"{pointer}/{escaped(named[2])}")
+        return fault._replace(pointer=f"{pointer}/{_named(named[2])}")
     return FieldError(pointer, fault_code(reason), f"{reason}.")
 
 
@@ -55,16 +62,21 @@ def escaped(name: str) -> str:
 
 
 def all_faults(body: bytes, annotation: Any, first: msgspec.ValidationError) -> list[FieldError]:
-    """The fault of each top-level field of `body`, or `first` alone where the body is no plain
-    object (a list, a union, a rule across fields)."""
+    """The fault of each top-level field of `body`, or `first` alone where the body is large or no
+    plain object (a list, a union, a rule across fields)."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        faults = list(_struct_faults(fields, annotation)) if _is_plain_struct(annotation) else []
-    except (ValueError, RecursionError):
-        faults = []
-    return faults[:_MOST_FAULTS] or [field_error(str(first))]
+    faults: list[FieldError] = []
+    if len(body) <= _LARGEST_FORM and _is_plain_struct(annotation):
+        with suppress(ValueError, RecursionError):
+            fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+            faults = list(islice(_struct_faults(fields, annotation), _MOST_FAULTS))
+    return faults or [field_error(str(first))]
+
+
+def _named(name: str) -> str:
+    """A step that the caller has named, cut where no field could be so long."""
+    return escaped(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
 
 
 def _pointer(path: str) -> str:
@@ -97,7 +109,7 @@ def _struct_faults(fields: dict[str, msgspec.Raw], struct: Any) -> Iterator[Fiel
             yield field_error(str(error), "/" + escaped(field.encode_name))
     if struct.__struct_config__.forbid_unknown_fields:
         for name in fields:
-            yield _UNKNOWN._replace(pointer="/" + escaped(name))
+            yield _UNKNOWN._replace(pointer="/" + _named(name))
 
 
 @lru_cache(maxsize=1024)

@@ -2,19 +2,15 @@
 document, its parameters, its success and the refusals that it may answer with."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
 from typing import Any
-from uuid import UUID
 
 from litestar.openapi.datastructures import ResponseSpec
-from sqlalchemy import Column
 
 from saas.db.query import MAX_LIMIT, MAX_OFFSET, QueryGrammar
-from saas.db.query_values import operators_of
+from saas.web.filter_parameters import filter_parameters, sort_schema
+from saas.web.preconditions import ENTITY_TAGS
 
 Parameter = dict[str, Any]
-OPERATORS = "x-operators"
-"""Marks the parameter of a filter, and names its operators for programs."""
 
 
 def described(
@@ -48,10 +44,8 @@ def described(
     }
 
 
-def header_parameter(
-    name: str, description: str, schema: Mapping[str, Any] | None = None
-) -> Parameter:
-    return _parameter(name, schema or {"type": "string"}, description, place="header")
+def header_parameter(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
+    return _parameter(name, {"type": "string", **schema}, description, place="header")
 
 
 def query_parameter(name: str, schema: Mapping[str, Any], description: str) -> Parameter:
@@ -77,13 +71,14 @@ def _list_parameter(name: str, allowed: Iterable[str], description: str) -> Para
     return _parameter(name, schema, description) | {"style": "form", "explode": False}
 
 
-IF_MATCH = header_parameter("If-Match", "Only if the row still has this ETag, else 412.")
-IF_NONE_MATCH = header_parameter("If-None-Match", "304 if the row still has this ETag.")
+_TAGS = {"pattern": ENTITY_TAGS, "examples": ['"1"']}
+IF_MATCH = header_parameter("If-Match", _TAGS, "Only if the row still has this ETag, else 412.")
+IF_NONE_MATCH = header_parameter("If-None-Match", _TAGS, "304 if the row still has this ETag.")
 IDEMPOTENCY_KEY = header_parameter(
     "Idempotency-Key",
+    {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "Makes the request repeatable for 24 hours: the same key and body get the first answer again, "
     "with Idempotency-Replayed: true. 409 while the first is running, 422 with another body.",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 )
 AS_OF = query_parameter(
     "as_of", {"type": "string", "format": "date-time"}, "The row as it was at that time."
@@ -92,13 +87,14 @@ HARD = query_parameter("hard", {"type": "boolean"}, "Delete for good; needs the 
 
 
 def fields_parameter(grammar: QueryGrammar) -> Parameter:
-    return _list_parameter("fields", grammar.fields, "Show only these fields.")
+    return _list_parameter(
+        "fields", grammar.fields, "Show only these fields of a row; the others are left out."
+    )
 
 
 def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
-    """All that the list of one resource takes. Of each column only equality is a parameter of its
-    own; its other operators stand beside it."""
-    sorts = [direction + column for column in grammar.columns for direction in ("", "-")]
+    """All that the list of one resource takes."""
+    columns = ", ".join(grammar.columns)
     parameters = [
         query_parameter(
             "limit",
@@ -112,8 +108,10 @@ def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
             "Instead of a cursor; adds offset and total to the answer.",
         ),
         query_parameter("include_total", {"type": "boolean"}, "Add the total to a cursor page."),
-        _list_parameter("sort", sorts, "- is descending; a column once; nulls come last."),
-        query_parameter("or", {"type": "string"}, _OR),
+        query_parameter(
+            "sort", sort_schema(grammar), f"Comma list, - for descending, of: {columns}."
+        ),
+        query_parameter("or", {"type": "string", "pattern": r"^\(.+\)$"}, _OR),
     ]
     if grammar.fields:
         parameters.append(fields_parameter(grammar))
@@ -125,7 +123,7 @@ def list_parameters(grammar: QueryGrammar) -> list[Parameter]:
         parameters.append(
             query_parameter("deleted", schema, "Deleted rows; needs the write permission.")
         )
-    return [*parameters, *map(_filter_parameter, grammar.columns.values())]
+    return [*parameters, *filter_parameters(grammar)]
 
 
 _OR = (
@@ -133,20 +131,3 @@ _OR = (
     '(field.operator.value,field.in.(a,b)). An empty value, and one with any of , . ( ) ", stands '
     'in double quotes, where \\" and \\\\ are the two escapes.'
 )
-
-
-def _filter_parameter(column: Column[Any]) -> Parameter:
-    allowed = operators_of(column)
-    names = ", ".join(f"{column.name}__{operator}" for operator in allowed)
-    schema = _SCHEMAS.get(column.type.python_type, {"type": "string"})
-    parameter = query_parameter(column.name, schema, f"Equals. Also: {names}.")
-    return parameter | {OPERATORS: list(allowed)}
-
-
-_SCHEMAS: Mapping[type, Mapping[str, Any]] = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    UUID: {"type": "string", "format": "uuid"},
-    datetime: {"type": "string", "format": "date-time"},
-    date: {"type": "string", "format": "date"},
-}

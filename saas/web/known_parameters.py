@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
 from saas.db.query import bad_parameter
-from saas.web.described import OPERATORS
+from saas.web.filter_parameters import OPERATORS
 from saas.web.pages import query_pairs
 
 # None for a route whose grammar checks its parameters by itself.

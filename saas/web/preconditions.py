@@ -4,9 +4,12 @@ import re
 
 from saas.errors import BadRequest
 
-_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_ENTITY_TAG = re.compile(r'(W/)?"([!#-~]*)"')
 _VERSION = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _LIST = re.compile(rf"{_ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{_ENTITY_TAG.pattern})*")
+
+ENTITY_TAGS = rf"^(\*|{_LIST.pattern})$"
+"""What If-Match and If-None-Match take, as a pattern for the OpenAPI document."""
 
 
 def etag(version: int) -> bytes:

@@ -23,9 +23,8 @@ from saas.errors import (
 )
 from saas.web.answer import Answer
 from saas.web.body_faults import escaped, fault_code
-from saas.web.exchange import CLIENT_CLOSED_REQUEST
+from saas.web.options import allowed
 from saas.web.request_id import request_id
-from saas.web.strict_request import ClientDisconnected
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -79,8 +78,8 @@ def _refuse_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     if isinstance(error, ValidationException):
         return _respond(request, _refused_parameters(request, error))
     if error.status_code == 405:
-        allow = (error.headers or {}).get("allow", "")
-        return _respond(request, MethodNotAllowed(headers={"Allow": allow}))
+        found = (error.headers or {}).get("allow", "")
+        return _respond(request, MethodNotAllowed(headers={"Allow": allowed(found.split(", "))}))
     if make := _BY_STATUS.get(error.status_code):
         return _respond(request, make())
     if error.status_code < 500:
@@ -106,11 +105,6 @@ def _fail_group(request: AnyRequest, group: ExceptionGroup[Exception]) -> Respon
     if len(group.exceptions) == 1 and isinstance(inner, SaasError):
         return _refuse(request, inner)
     return _fail(request, group)
-
-
-def _hang_up(request: AnyRequest, error: ClientDisconnected) -> Response[bytes]:
-    """Nobody reads this; the status is for the log."""
-    return Response(b"", status_code=CLIENT_CLOSED_REQUEST, media_type=MEDIA_TYPE)
 
 
 def _respond(request: AnyRequest, error: SaasError) -> Response[bytes]:
@@ -155,7 +149,6 @@ def _sent_name(request: AnyRequest, name: str) -> str:
 exception_handlers: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {
     SaasError: _refuse,
     HTTPException: _refuse_http,
-    ClientDisconnected: _hang_up,
     ExceptionGroup: _fail_group,
     Exception: _fail,
 }

@@ -13,7 +13,7 @@ from litestar.datastructures import State
 from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 
-from saas.errors import UnsupportedMediaType
+from saas.errors import BadRequest, UnsupportedMediaType
 from saas.web.json_body import BodyDecoder
 
 _JSON = b"application/json"
@@ -26,10 +26,6 @@ _DISCONNECTED = "client disconnected prematurely"
 
 # By handler, not by type: to hash an annotation with Litestar's markers takes 60 us.
 _decoders: WeakKeyDictionary[HTTPRouteHandler, Any] = WeakKeyDictionary()
-
-
-class ClientDisconnected(Exception):
-    """The client went away before its body was whole. Nobody is left to be answered."""
 
 
 class StrictRequest(Request[Any, Any, State]):
@@ -45,13 +41,14 @@ class StrictRequest(Request[Any, Any, State]):
         return decoder.decode(await self.body())
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The body in chunks. Raises ClientDisconnected."""
+        """The body in chunks. Raises BadRequest where it ends early: the client has gone, or can no
+        longer be understood (a malformed chunk), and may still read an answer."""
         try:
             async for chunk in super().stream():
                 yield chunk
         except InternalServerException as error:
             if error.detail == _DISCONNECTED:
-                raise ClientDisconnected from None
+                raise BadRequest("The body ended before it was whole.") from None
             raise
 
     def _require_json(self) -> None:

@@ -148,11 +148,24 @@ async def test_masked_change_shows_that_it_happened(
     assert entry["changes"] == {"secret_hash": {"old": "***", "new": "***"}}
 
 
-async def test_options_tells_the_methods_without_a_credential(http: Any) -> None:
-    answer = await http.options("/v1/projects")
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/projects", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/projects/x", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/v1/projects/x/restore", "OPTIONS, POST"),
+        ("/v1/admin/tenants", "GET, HEAD, OPTIONS, POST"),
+        ("/livez", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options_and_405_tell_all_methods_without_a_credential(
+    http: Any, path: str, methods: str
+) -> None:
+    answer = await http.options(path)
+    refused = await http.put(path)
 
-    assert answer.status_code == 204
-    assert "GET" in answer.headers["Allow"]
+    assert (answer.status_code, answer.headers["Allow"]) == (204, methods)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, methods)
 
 
 async def test_junk_behind_a_cursor_is_refused(tenant: Any) -> None:

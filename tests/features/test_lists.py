@@ -228,6 +228,12 @@ async def test_query_that_is_no_utf8_is_refused(shelf):
     assert_refused(await shelf.get("/v1/projects?name=%FF"), 400, "bad_request")
 
 
+async def test_pointer_to_a_parameter_is_escaped(shelf):
+    refused = await shelf.get("/v1/projects?a/b~c=x")
+
+    assert_refused(refused, 400, "bad_request", {"/a~1b~0c": "bad_parameter"})
+
+
 async def test_deleted_rows_are_shown_only_when_asked_for(tenant):
     for name in ("Live", "Gone", "Gone too"):
         row = await tenant.create("projects", name=name)

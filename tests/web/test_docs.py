@@ -1,7 +1,8 @@
 """The documentation works without internet and shows what the API really answers."""
 
 import re
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 from litestar import get, patch, post
@@ -16,10 +17,12 @@ class Part(msgspec.Struct, forbid_unknown_fields=True):
 class Thing(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     parts: list[Part] = []
+    weight: Annotated[int, msgspec.Meta(ge=0, le=9)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Shown(msgspec.Struct):
     name: str
+    seen_at: datetime | None = None
 
 
 @get("/v1/things", opt={"permission": "things:read"})
@@ -106,16 +109,63 @@ async def test_refusals_are_documented_as_problems() -> None:
     assert "Problem" in document["components"]["schemas"]
 
 
+async def test_every_answer_documents_its_headers() -> None:
+    document = await read_document()
+
+    responses = document["components"]["responses"]
+    assert set(responses["401"]["headers"]) == {"WWW-Authenticate", "X-Request-ID"}
+    assert set(responses["503"]["headers"]) == {"Retry-After", "X-Request-ID"}
+    made = document["paths"]["/v1/things"]["post"]["responses"]["201"]["headers"]
+    assert set(made) == {"Location", "Cache-Control", "Vary", "X-Request-ID"}
+    assert made["Vary"] == {"$ref": "#/components/headers/Vary"}
+    assert set(document["paths"]["/livez"]["get"]["responses"]["200"]["headers"]) == {
+        "X-Request-ID"
+    }
+
+
+async def test_fields_are_documented_as_they_are_checked() -> None:
+    document = await read_document()
+
+    schemas = document["components"]["schemas"]
+    assert schemas["Part"]["properties"]["size"] == {
+        "type": "integer",
+        "minimum": -(2**63),
+        "maximum": 2**63 - 1,
+        "format": "int64",
+    }
+    assert schemas["Thing"]["properties"]["weight"] == {
+        "type": ["integer", "null"],
+        "minimum": 0,
+        "maximum": 9,
+        "format": "int32",
+    }
+    assert schemas["Shown"]["properties"]["seen_at"] == {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "default": None,
+    }
+
+
+async def test_ids_in_paths_and_the_tenant_are_parameters() -> None:
+    document = await read_document()
+
+    of_tenant = document["paths"]["/v1/things/{id}"]["patch"]["parameters"]
+    of_platform = document["paths"]["/v1/admin/things"]["get"]["parameters"]
+    assert [one.get("schema") for one in of_tenant] == [{"type": "string", "format": "uuid"}, None]
+    assert of_tenant[-1] == {"$ref": "#/components/parameters/X-Tenant-ID"}
+    assert of_platform == []
+
+
 async def test_security_follows_the_plane() -> None:
     document = await read_document()
 
     paths = document["paths"]
     assert paths["/v1/things"]["get"]["security"] == [{"bearer": []}, {"apiKey": []}]
     assert paths["/v1/things"]["get"]["x-permission"] == "things:read"
-    assert paths["/v1/admin/things"]["get"]["security"] == [{"bearer": []}]
+    assert paths["/v1/admin/things"]["get"]["security"] == [{"platform": []}]
     assert paths["/livez"]["get"]["security"] == []
     assert set(paths["/livez"]["get"]["responses"]) == {"200"}
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey", "platform"}
     assert not {"/docs", "/openapi.json", "/docs/{name}"} & set(paths)
 
 

@@ -217,7 +217,9 @@ async def test_client_that_leaves_while_sending_is_no_error_of_ours(log: Log) ->
         await request.body()
 
     half = {"type": "http.request", "body": b"half", "more_body": True}
-    await call(edge(scratch_app([read])), "POST", "/v1/read", [half])
+    start, body = await call(edge(scratch_app([read])), "POST", "/v1/read", [half])
 
     (line,) = log.lines
-    assert (line["event"], line["status"], line["level"]) == ("request", 499, "info")
+    assert (line["event"], line["status"], line["level"]) == ("request", 400, "info")
+    assert start["status"] == 400
+    assert b"ended before it was whole" in body["body"]

@@ -243,3 +243,19 @@ def test_decoder_serves_rows_of_a_batch() -> None:
         decoder.decode(b'{"name": 1}')
     with pytest.raises(BadRequest):
         decoder.decode(b"")
+
+
+async def test_large_body_is_told_its_first_fault_alone_and_no_long_name_in_full() -> None:
+    small = {f"field-{number}": 1 for number in range(60)}
+    large = {f"field-{number}": 1 for number in range(20_000)}
+    async with serving(ROUTES) as http:
+        many = await http.post("/v1/things", json=small)
+        first = await http.post("/v1/things", json=large)
+        long = await http.post("/v1/things", json={"name": "abc", "x" * 9_000: 1})
+        longest = await http.post("/v1/things", json={"name": "abc", "x" * 900_000: 1})
+
+    assert [answer.status_code for answer in (many, first, long, longest)] == [422] * 4
+    assert len(many.json()["errors"]) == 50
+    assert [fault["pointer"] for fault in first.json()["errors"]] == ["/field-0"]
+    for answer in (long, longest):
+        assert [fault["pointer"] for fault in answer.json()["errors"]] == [f"/{'x' * 200}…"]

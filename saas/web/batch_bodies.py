@@ -73,7 +73,8 @@ class BatchDecoder:
     def _by_item(self, text: bytes, refusal: Invalid) -> Any:
         try:
             envelope: Any = self._envelope.decode(text)
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # Behind its first fault there may be no JSON at all.
             raise refusal from None
         items = [self._decoded(raw, index) for index, raw in enumerate(envelope.items)]
         if envelope.mode == "partial":

@@ -161,13 +161,12 @@ async def test_a_query_that_means_nothing_is_refused_where_a_query_is_read(
     caller: Any = operator if route.plane == "platform" else attacker.caller
     path = own_path(route, attacker)
     plain = await caller("GET", path)
-    is_list = plain.text.startswith('{"items"')
 
     for query in NO_QUERIES:
         for method in ("GET", "HEAD"):
             answer = await caller(method, f"{path}?{query}")
-            # What reads no query answers as without one.
-            if is_list:
+            # Probes and browsers add parameters of their own to what is open.
+            if route.plane != "open":
                 assert answer.status_code == 400
                 assert_problem(answer)
             else:

@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).parent / "fuzz"
 def test_server_does_what_its_document_says(
     postgres: EmbeddedPostgres, settings: Settings, tmp_path: Path
 ) -> None:
-    examples = os.environ.get("FUZZ_EXAMPLES", "6")
+    examples = os.environ.get("FUZZ_EXAMPLES", "4")
     seed = os.environ.get("FUZZ_SEED", "1")
 
     with live_server(postgres, settings, "fuzzed") as server:

@@ -1,5 +1,6 @@
 """`POST /v1/R/batch`: many changes in one call, all or each on its own."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -227,7 +228,7 @@ async def test_same_row_may_be_changed_again_and_again_in_order(tenant):
 
 
 async def test_every_changed_row_is_in_the_log_with_its_actor(tenant):
-    made = await batch(tenant, created(*(f"P{n}" for n in range(50))))
+    made = await batch(tenant, created(*(f"P{n:02}" for n in range(50))))
     ids = [result["id"] for result in made.json()["results"]]
 
     changed = await batch(
@@ -243,7 +244,7 @@ async def test_every_changed_row_is_in_the_log_with_its_actor(tenant):
     assert [entry["entity_id"] for entry in entries[:50]] == ids
     assert {entry["entity_id"] for entry in entries[50:]} == set(ids)
     assert entries[50]["changes"] == {"is_active": {"old": True, "new": False}}
-    assert entries[0]["changes"]["name"] == {"old": None, "new": "P0"}
+    assert entries[0]["changes"]["name"] == {"old": None, "new": "P00"}
     assert len(entries) == 100
 
 
@@ -326,3 +327,16 @@ async def test_rows_of_another_tenant_are_out_of_reach_of_every_operation(tenant
     assert statuses(mine) == ["created"]
 
     assert (await other_tenant.get("/v1/projects?deleted=include")).json() == before
+
+
+@pytest.mark.parametrize("on_conflict", ["update", "skip"])
+async def test_parallel_upserts_of_the_same_rows_in_any_order_all_succeed(tenant, on_conflict):
+    items = [{"op": "upsert", "data": {"name": f"Row {i:03}"}} for i in range(200)]
+    options = {"mode": "atomic", "on_conflict": on_conflict}
+
+    answers = await asyncio.gather(
+        *(batch(tenant, items[:: (1, -1)[i % 2]], **options) for i in range(8))
+    )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(statuses(answer).count("created") for answer in answers) == 200

@@ -73,7 +73,7 @@ class BatchDecoder:
     def _by_item(self, text: bytes, refusal: Invalid) -> Any:
         try:
             envelope: Any = self._envelope.decode(text)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, RecursionError):
             raise refusal from None
         items = [self._decoded(raw, index) for index, raw in enumerate(envelope.items)]
         if envelope.mode == "partial":

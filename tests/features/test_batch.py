@@ -340,3 +340,18 @@ async def test_parallel_upserts_of_the_same_rows_in_any_order_all_succeed(tenant
 
     assert {answer.status_code for answer in answers} == {200}
     assert sum(statuses(answer).count("created") for answer in answers) == 200
+
+
+@pytest.mark.parametrize("mode", ["atomic", "partial"])
+async def test_batch_that_is_nested_without_end_is_refused(tenant, mode):
+    deep = b"[" * 10_000 + b"]" * 10_000
+    body = b'{"mode": "%b", "items": [{"op": "create", "data": %b}]}' % (mode.encode(), deep)
+
+    refused = await tenant(
+        "POST",
+        "/v1/projects/batch",
+        content=body,
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert_refused(refused, 422, "invalid", {"/items/0/data": "wrong_type"})

@@ -117,7 +117,7 @@ async def test_partial_batch_keeps_the_good_rows_and_tells_each_bad_one(tenant, 
         9: ("not_found", {"/items/9": "not_found"}),
         10: ("invalid", {"/items/10/id": "invalid_format"}),
         11: ("not_deleted", {"/items/11": "not_deleted"}),
-        12: ("invalid", {"/items/12/op": "invalid_format"}),
+        12: ("invalid", {"/items/12/op": "unknown_value"}),
     }
     assert statuses(answer)[8] == "updated"
     assert statuses(answer)[13] == "skipped"
@@ -270,6 +270,7 @@ async def test_thousand_rows_are_one_batch_and_one_more_are_refused(tenant):
         ({"items": created("Good"), "more": 1}, {"/more": "unknown_field"}),
         ({"items": [1]}, {"/items/0": "wrong_type"}),
         ({"items": [{}]}, {"/items/0/op": "missing_field"}),
+        ({"items": [{"op": "merge"}]}, {"/items/0/op": "unknown_value"}),
         ({"items": [{"op": "create"}]}, {"/items/0/data": "missing_field"}),
         ({"items": [{"op": "delete"}]}, {"/items/0/id": "missing_field"}),
         (
@@ -355,3 +356,14 @@ async def test_batch_that_is_nested_without_end_is_refused(tenant, mode):
     )
 
     assert_refused(refused, 422, "invalid", {"/items/0/data": "wrong_type"})
+
+
+async def test_item_with_two_versions_is_refused_unless_they_agree(tenant):
+    row = await tenant.create("projects", name="Twice")
+    item = {"op": "update", "id": row["id"], "version": 1}
+
+    refused = await batch(tenant, [item | {"data": {"is_active": False, "version": 2}}])
+    agreed = await batch(tenant, [item | {"data": {"is_active": False, "version": 1}}])
+
+    assert_refused(refused, 422, "invalid", {"/items/0/data/version": "contradiction"})
+    assert statuses(agreed) == ["updated"]

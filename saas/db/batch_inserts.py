@@ -25,7 +25,7 @@ def create(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
     found = yield from rows.run(
         ("insert", columns),
         lambda: sql.insert_rows(rows.table, columns, ("id",)),
-        _values(items, ids, columns),
+        _values(rows, items, ids, columns),
     )
     inserted = {row[0] for row in found}
     return {index: Change("created", id) for index, id in ids.items() if id in inserted}
@@ -45,7 +45,7 @@ def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outc
         found = yield from rows.run(
             ("upsert", columns),
             lambda: sql.upsert_rows(rows.table, columns, rows.natural_key),
-            _values(fit, {index: uuid7() for index in fit}, columns),
+            _values(rows, fit, {index: uuid7() for index in fit}, columns),
         )
         done |= _matched(rows, fit, found)
     left = {index: item for index, item in fit.items() if index not in done}
@@ -92,13 +92,18 @@ def _duplicates(rows: Rows, items: Items) -> dict[int, Outcome]:
 
 
 def _key(rows: Rows, item: BatchItem) -> tuple[Any, ...]:
-    return tuple(item.values[name] for name in rows.natural_key)
+    return tuple(item.values.get(name) for name in rows.natural_key)
 
 
 def _columns(items: Items) -> tuple[str, ...]:
     return tuple(next(iter(items.values())).values)
 
 
-def _values(items: Items, ids: Mapping[int, UUID], columns: tuple[str, ...]) -> dict[str, Any]:
-    arrays = sql.arrays_of(columns, [item.values for item in items.values()])
-    return {**arrays, "c_id": list(ids.values()), "actor": context.principal().actor}
+def _values(
+    rows: Rows, items: Items, ids: Mapping[int, UUID], columns: tuple[str, ...]
+) -> dict[str, Any]:
+    # All batches insert in the order of the natural key: two that hold the same keys in different
+    # orders would otherwise wait for each other, and the database ends one of them.
+    ordered = sorted(items, key=lambda index: [str(key) for key in _key(rows, items[index])])
+    arrays = sql.arrays_of(columns, [items[index].values for index in ordered])
+    return {**arrays, "c_id": [ids[i] for i in ordered], "actor": context.principal().actor}

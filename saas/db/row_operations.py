@@ -156,7 +156,7 @@ class RowOperations(Generic[Model, Read]):
         self.refuse_protected(changes)
         if not changes:
             return (yield from self._unchanged(id, version))
-        yield from self.check_references(changes)
+        yield from self._check_new_references(id, changes)
         columns = tuple(changes)
         row = yield from self._one(
             ("update", columns, version is None),
@@ -217,6 +217,15 @@ class RowOperations(Generic[Model, Read]):
             id = values.get(column)
             if id is not None and not (yield from live_ids(parent, [id])):
                 raise unknown_reference(column)
+
+    def _check_new_references(self, id: UUID, changes: Mapping[str, Any]) -> Operation[None]:
+        """A row keeps the parent that it has, even one that is deleted by now."""
+        try:
+            yield from self.check_references(changes)
+        except Invalid:
+            present = yield from self.get(id)
+            kept = {c for c in self.references if changes.get(c) == getattr(present, c, None)}
+            yield from self.check_references({c: changes[c] for c in changes if c not in kept})
 
     def refuse_protected(self, values: Iterable[str]) -> None:
         refused = [name for name in values if name not in self.writable]

@@ -14,6 +14,9 @@ from saas.web.schemas import Create, Update, Version, values_of
 
 MAX_ITEMS = 1_000
 _MOST_FAULTS = 50
+_OTHER_VERSION = FieldError(
+    "/data/version", "contradiction", "The item names another version. Give one."
+)
 _ROW = [("id", UUID), ("version", Version | UnsetType, UNSET)]
 
 
@@ -107,7 +110,9 @@ def batch_item(item: Any, index: int, *, demands_version: bool) -> BatchItem | S
     if kind in {"create", "upsert"}:
         return BatchItem(kind=kind, values=values)
     version = item.version
-    if version is UNSET and kind == "update":
+    if kind == "update" and item.data.version is not UNSET:
+        if version not in {UNSET, item.data.version}:
+            return located(Invalid(errors=[_OTHER_VERSION]), index)
         version = item.data.version
     if version is UNSET and demands_version:
         return located(PreconditionRequired("Give the item the version of its row."), index)

@@ -33,7 +33,7 @@ _CODES = (
     (re.compile(r"Expected `.*` with (a|no) timezone"), "invalid_format"),
     (re.compile(r"Expected `.*` (<|>|that's a multiple of)"), "out_of_range"),
     (re.compile(r"(Integer value|Number) out of range"), "out_of_range"),
-    (re.compile(r"Invalid enum value"), "unknown_value"),
+    (re.compile(r"Invalid (enum )?value"), "unknown_value"),
     (re.compile(r"Expected `.*`, got"), "wrong_type"),
     (re.compile(r"Invalid "), "invalid_format"),
 )

@@ -74,7 +74,7 @@ async def test_row_that_is_gone_now_is_shown_as_it_was(tenant, member_with, quer
     await tenant.delete(path + query)
     answer = await tenant.get(f"/v1/audit?entity_id={versions[0]['id']}&limit=1")
     gone = answer.json()["items"][0]["at"]
-    reader = member_with(tenant, permissions=["tasks:read"])
+    reader = member_with(tenant, permissions=["tasks:read", "audit:read"])
 
     for version in versions:
         assert (await as_of(reader, path, version["updated_at"])).json() == version
@@ -225,3 +225,15 @@ async def test_past_of_another_tenants_row_is_as_absent_as_one_that_never_was(
     assert (foreign.status_code, foreign.content) == (404, absent.content)
     assert (await tenant.get(path, params=at)).json() == row
     assert (await as_of(other_tenant, f"/v1/projects/{own['id']}", own["created_at"])).json() == own
+
+
+async def test_purged_row_is_shown_only_to_who_may_read_the_log(tenant, member_with):
+    row = await tenant.create("projects", name="Rocket")
+    path = f"/v1/projects/{row['id']}"
+    viewer = member_with(tenant, permissions=["projects:read"])
+    assert (await as_of(viewer, path, row["created_at"])).json() == row
+
+    await tenant.delete(f"{path}?hard=true")
+
+    assert_refused(await as_of(viewer, path, row["created_at"]), 404, "not_found")
+    assert (await as_of(tenant, path, row["created_at"])).json() == row

@@ -1,5 +1,6 @@
 """`POST /v1/R/batch`: many changes in one call, all or each on its own."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -116,7 +117,7 @@ async def test_partial_batch_keeps_the_good_rows_and_tells_each_bad_one(tenant, 
         9: ("not_found", {"/items/9": "not_found"}),
         10: ("invalid", {"/items/10/id": "invalid_format"}),
         11: ("not_deleted", {"/items/11": "not_deleted"}),
-        12: ("invalid", {"/items/12/op": "invalid_format"}),
+        12: ("invalid", {"/items/12/op": "unknown_value"}),
     }
     assert statuses(answer)[8] == "updated"
     assert statuses(answer)[13] == "skipped"
@@ -227,7 +228,7 @@ async def test_same_row_may_be_changed_again_and_again_in_order(tenant):
 
 
 async def test_every_changed_row_is_in_the_log_with_its_actor(tenant):
-    made = await batch(tenant, created(*(f"P{n}" for n in range(50))))
+    made = await batch(tenant, created(*(f"P{n:02}" for n in range(50))))
     ids = [result["id"] for result in made.json()["results"]]
 
     changed = await batch(
@@ -243,7 +244,7 @@ async def test_every_changed_row_is_in_the_log_with_its_actor(tenant):
     assert [entry["entity_id"] for entry in entries[:50]] == ids
     assert {entry["entity_id"] for entry in entries[50:]} == set(ids)
     assert entries[50]["changes"] == {"is_active": {"old": True, "new": False}}
-    assert entries[0]["changes"]["name"] == {"old": None, "new": "P0"}
+    assert entries[0]["changes"]["name"] == {"old": None, "new": "P00"}
     assert len(entries) == 100
 
 
@@ -269,6 +270,7 @@ async def test_thousand_rows_are_one_batch_and_one_more_are_refused(tenant):
         ({"items": created("Good"), "more": 1}, {"/more": "unknown_field"}),
         ({"items": [1]}, {"/items/0": "wrong_type"}),
         ({"items": [{}]}, {"/items/0/op": "missing_field"}),
+        ({"items": [{"op": "merge"}]}, {"/items/0/op": "unknown_value"}),
         ({"items": [{"op": "create"}]}, {"/items/0/data": "missing_field"}),
         ({"items": [{"op": "delete"}]}, {"/items/0/id": "missing_field"}),
         (
@@ -326,3 +328,42 @@ async def test_rows_of_another_tenant_are_out_of_reach_of_every_operation(tenant
     assert statuses(mine) == ["created"]
 
     assert (await other_tenant.get("/v1/projects?deleted=include")).json() == before
+
+
+@pytest.mark.parametrize("on_conflict", ["update", "skip"])
+async def test_parallel_upserts_of_the_same_rows_in_any_order_all_succeed(tenant, on_conflict):
+    items = [{"op": "upsert", "data": {"name": f"Row {i:03}"}} for i in range(200)]
+    options = {"mode": "atomic", "on_conflict": on_conflict}
+
+    answers = await asyncio.gather(
+        *(batch(tenant, items[:: (1, -1)[i % 2]], **options) for i in range(8))
+    )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(statuses(answer).count("created") for answer in answers) == 200
+
+
+@pytest.mark.parametrize("mode", ["atomic", "partial"])
+async def test_batch_that_is_nested_without_end_is_refused(tenant, mode):
+    deep = b"[" * 10_000 + b"]" * 10_000
+    body = b'{"mode": "%b", "items": [{"op": "create", "data": %b}]}' % (mode.encode(), deep)
+
+    refused = await tenant(
+        "POST",
+        "/v1/projects/batch",
+        content=body,
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert_refused(refused, 422, "invalid", {"/items/0/data": "wrong_type"})
+
+
+async def test_item_with_two_versions_is_refused_unless_they_agree(tenant):
+    row = await tenant.create("projects", name="Twice")
+    item = {"op": "update", "id": row["id"], "version": 1}
+
+    refused = await batch(tenant, [item | {"data": {"is_active": False, "version": 2}}])
+    agreed = await batch(tenant, [item | {"data": {"is_active": False, "version": 1}}])
+
+    assert_refused(refused, 422, "invalid", {"/items/0/data/version": "contradiction"})
+    assert statuses(agreed) == ["updated"]

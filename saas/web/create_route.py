@@ -13,7 +13,7 @@ from saas.web.described import described
 from saas.web.preconditions import etag_header
 from saas.web.routed import JSON_BODY, Nested, Routed
 from saas.web.row_request import require_permission
-from saas.web.schemas import Create, values_of
+from saas.web.schemas import values_of, without_field
 
 MAX_CHILDREN = 1_000
 
@@ -25,7 +25,9 @@ def create_handler(resource: Routed) -> HTTPRouteHandler:
     taken: type[Struct] = resource.create
     shown: type[Struct] = resource.read
     if children:
-        taken = _with_children(resource.create, {c.name: _without_parent(c) for c in children})
+        taken = _with_children(
+            resource.create, {c.name: without_field(c.create, c.column) for c in children}
+        )
         shown = _with_children(resource.read, {c.name: c.read for c in children})
 
     async def create_row(data: Any) -> ASGIApp:
@@ -57,24 +59,6 @@ async def _create_children(child: Nested, parent_id: Any, rows: list[Struct]) ->
     require_permission(f"{child.name}:write")
     values = [{child.column: parent_id, **values_of(row)} for row in rows]
     return await child.repository.create_many(values, place=f"/{child.name}/{{}}")
-
-
-def _without_parent(child: Nested) -> type[Struct]:
-    """The body of a child, whose parent goes without saying."""
-    fields = [f for f in msgspec.structs.fields(child.create) if f.name != child.column]
-    return msgspec.defstruct(
-        f"Nested{child.create.__name__}",
-        [(f.name, f.type) if f.required else (f.name, f.type, _default(f)) for f in fields],
-        bases=(Create,),
-        kw_only=True,
-        forbid_unknown_fields=True,
-    )
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return msgspec.field(default_factory=field.default_factory)
-    return field.default
 
 
 def _with_children(base: type[Struct], children: dict[str, type[Struct]]) -> type[Struct]:

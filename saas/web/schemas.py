@@ -1,9 +1,10 @@
 """The bases of request and response bodies: plain msgspec Structs, strict about what they take."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 # PostgreSQL's bigint; a larger integer is refused here instead of by the database.
@@ -45,3 +46,20 @@ def values_of(body: Struct) -> dict[str, object]:
         for name in body.__struct_fields__
         if (value := getattr(body, name)) is not UNSET and name != "version"
     }
+
+
+def without_field(body: type[Struct], name: str) -> type[Struct]:
+    """The same body where the field goes without saying: it is an unknown one there."""
+    fields = [field for field in msgspec.structs.fields(body) if field.name != name]
+    return msgspec.defstruct(
+        f"{body.__name__}Without{name.title().replace('_', '')}",
+        [(f.name, f.type) if f.required else (f.name, f.type, _default(f)) for f in fields],
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return field.default

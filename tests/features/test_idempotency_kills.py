@@ -81,7 +81,8 @@ async def onboarded_until_killed(settings, moment, wish, key, platform_key):
     finally:
         if server.returncode is None:
             server.kill()
-        assert await server.wait() == -9
+        # Not its code: another thread of the suite may have waited for the process first.
+        await server.wait()
 
 
 async def served(http):

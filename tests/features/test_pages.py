@@ -56,7 +56,7 @@ DELETED: dict[str, Any] = {
     "only": lambda row: row["deleted_at"] is not None,
 }
 bounded = hypothesis.settings(
-    max_examples=100,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[
         hypothesis.HealthCheck.too_slow,

@@ -121,7 +121,7 @@ def _at(query: ListQuery, row: Row, position: Position) -> int:
     return _order(query, row, dict(zip(columns, position, strict=True)))
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=30, deadline=None)
 @hypothesis.given(
     drafts=st.lists(DRAFTS, max_size=10), query=QUERIES, steps=st.lists(STEPS, max_size=10)
 )

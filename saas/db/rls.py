@@ -105,11 +105,17 @@ def _grants(table: Table) -> list[Grant]:
         (PLATFORM, table.info.get("platform", ())),
     ):
         for privilege in privileges:
-            columns = updatable_columns(table) if privilege == "UPDATE" else ()
+            columns = _updates(table, role) if privilege == "UPDATE" else ()
             # No column means the whole table, so a table without any must get no UPDATE at all.
             if columns or privilege != "UPDATE":
                 grants.append(Grant(role, privilege, columns))
     return grants
+
+
+def _updates(table: Table, role: str) -> tuple[str, ...]:
+    """`info["app_updates"]` narrows what the app role may update of a table."""
+    narrowed = table.info.get("app_updates") if role == APP else None
+    return updatable_columns(table) if narrowed is None else tuple(sorted(narrowed))
 
 
 def updatable_columns(table: Table) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from saas.db.statements import Statement
 from saas.db.transaction import current_transaction
 from saas.errors import AlreadyExists, FieldError, Invalid
 from saas.tenancy.directory import TenantRead, tenant_by_id
-from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Tenant
+from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Membership, Tenant
 
 # Python's $ also matches before a last newline; the look-ahead refuses that, and means nothing to
 # the other readers of the pattern.
@@ -57,7 +57,7 @@ class Onboarded(msgspec.Struct, frozen=True):
 async def onboard(wish: Onboard, *, actor: str) -> Onboarded:
     """Create all three in the current transaction, on the platform's connection, bound to the
     new tenant. Raises AlreadyExists for a slug that is taken, Invalid for an unknown plan."""
-    tenant_id, owner_id = uuid7(), uuid7()
+    tenant_id, owner_id, person_id = uuid7(), uuid7(), uuid7()
     key = new_api_key(tenant_id, uuid7())
     with context.acting_as(Principal(tenant_id=tenant_id, actor=actor), context.origin()):
         await _insert_tenant(wish, tenant_id, actor)
@@ -73,6 +73,8 @@ async def onboard(wish: Onboard, *, actor: str) -> Onboarded:
                 "updated_by": actor,
             },
         )
+        enlisted = {"tenant": tenant_id, "member_id": owner_id, "person_id": person_id}
+        await _insert(_memberships, enlisted)
         await _insert(
             _api_keys,
             {
@@ -119,4 +121,5 @@ async def _insert(table: Table, values: dict[str, Any]) -> None:
     await current_transaction().run(statement, values)
 
 
-_tenants, _members, _api_keys = table_of(Tenant), table_of(Member), table_of(ApiKeyRow)
+_tenants, _members = table_of(Tenant), table_of(Member)
+_api_keys, _memberships = table_of(ApiKeyRow), table_of(Membership)

@@ -31,9 +31,9 @@ format: $(VENV)/dev.stamp
 LOCK = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate
 lock: $(VENV)/dev.stamp
-	$(LOCK) --extra build -o requirements/serve.txt pyproject.toml
+	$(LOCK) --extra redis --extra build -o requirements/serve.txt pyproject.toml
 	$(LOCK) --extra embedded --extra build -o requirements/run.txt pyproject.toml
-	$(LOCK) --extra embedded --extra build --extra dev -o requirements/dev.txt pyproject.toml
+	$(LOCK) --extra embedded --extra redis --extra build --extra dev -o requirements/dev.txt pyproject.toml
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11 picks one")'

@@ -77,12 +77,12 @@ specimens: TenantRepository[Specimen, SpecimenRead] = TenantRepository(Specimen,
 
 
 @pytest.fixture(scope="module")
-async def database(migrated, postgres) -> AsyncIterator[Any]:
-    """Both pools on the shared database, with the table of specimens while the module runs."""
-    create_guarded(migrated, table)
-    async with Database(migrated.url(APP), migrated.url(PLATFORM), size=2) as pools:
+async def database(library, postgres) -> AsyncIterator[Any]:
+    """Both pools on the library's database, with the table of specimens while the module runs."""
+    create_guarded(library, table)
+    async with Database(library.url(APP), library.url(PLATFORM), size=2) as pools:
         yield pools
-    as_owner(migrated, "DROP TABLE specimens")
+    as_owner(library, "DROP TABLE specimens")
 
 
 texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
@@ -259,13 +259,13 @@ async def test_every_state_of_a_row_is_found_again_and_can_be_had_again(database
         await row.revert(number)
 
 
-async def test_column_that_came_or_went_since_does_not_stand_in_the_way(database, migrated):
+async def test_column_that_came_or_went_since_does_not_stand_in_the_way(database, library):
     row = Row(database)
     await row.create({"label": "old", "code": "kept", "flag": False, "small": 7})
     await row.step("update", {"label": "new"})
     await row.step("purge", {})
     # As if `flag` had not been there yet, and another column had.
-    with migrated.connect() as superuser:
+    with library.connect() as superuser:
         superuser.execute(
             "UPDATE audit_log SET changes = jsonb_set(changes #- '{old,flag}', '{old,lost}', '1')"
             " WHERE entity_id = %s AND action = 'delete'",

@@ -25,11 +25,8 @@ class Refused(Exception):
 
 def operators_of(column: Column[Any]) -> tuple[str, ...]:
     """The operators that a column's type allows."""
-    python_type = column.type.python_type
-    operators: tuple[str, ...] = ("eq", "ne") if python_type is bool else _COMPARISONS
-    if python_type is str:
-        operators += _TEXT_OPERATORS
-    return (*operators, "isnull") if column.nullable else operators
+    is_text = column.type.python_type is str
+    return (*_COMPARISONS, *(_TEXT_OPERATORS if is_text else ()), "isnull")
 
 
 def operand(

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from saas.cli import main
-from saas.cli_tenants import out as terminal
+from saas.commands.tenants import out as terminal
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
 from saas.installation import as_environment

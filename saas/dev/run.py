@@ -17,13 +17,12 @@ from types import FrameType
 from rich.console import Console
 
 from saas.db.database import Database
-from saas.db.migrate import migrate
-from saas.db.roles import MIGRATOR, bootstrap
 from saas.dev.greeting import base_url, greet
 from saas.dev.home import recorded_home
 from saas.dev.lock import installation_lock
 from saas.dev.postgres import EmbeddedPostgres
 from saas.dev.postmaster import find_postmaster
+from saas.dev.running import embedded_server, running_database
 from saas.dev.seed import DemoTenant, seed_once
 from saas.errors import ConfigurationError
 from saas.installation import as_environment, resolved
@@ -57,38 +56,6 @@ def run(settings: Settings, console: Console) -> int:
     return max(code, 1)
 
 
-@contextmanager
-def running_database(
-    settings: Settings, console: Console, *, prepare: bool = False
-) -> Iterator[Settings]:
-    """The resolved settings of a database that runs; roles and schema are only made or mended when
-    asked to `prepare`, so that a command that looks changes nothing. The embedded server is stopped
-    at the end, unless another process still uses it; an external one gets its migration at most."""
-    if settings.is_embedded:
-        with _embedded_server(settings, console, prepare=prepare):
-            yield resolved(settings)
-        return
-    ready = resolved(settings)
-    if prepare and ready.migration_database_url is not None:
-        migrate(ready.migration_database_url)
-    yield ready
-
-
-@contextmanager
-def _embedded_server(
-    settings: Settings, console: Console, *, prepare: bool = True
-) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(settings.data_path, log=console.print)
-    server.start()
-    try:
-        if prepare:
-            bootstrap(server.dsn(server.superuser, "postgres"))
-            migrate(server.dsn(MIGRATOR))
-        yield server
-    finally:
-        server.stop()
-
-
 class _StopRequested:
     """SIGINT, SIGTERM and a closed terminal as a flag, so that the stop is orderly wherever they
     arrive."""
@@ -118,7 +85,7 @@ def _run(settings: Settings, console: Console, stop: _StopRequested) -> int:
         with running_database(settings, console, prepare=True) as ready:
             refuse_taken_port(ready)
             return _serve(ready, stop, greet=partial(greet, ready, [], console))
-    with installation_lock(settings.data_path), _embedded_server(settings, console) as server:
+    with installation_lock(settings.data_path), embedded_server(settings, console) as server:
         ready = resolved(settings)
         refuse_taken_port(ready)
         demo = asyncio.run(_seed(ready))

@@ -16,7 +16,7 @@ from saas.auth.tokens import TokenIssuer
 from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction
-from saas.dev.run import running_database
+from saas.dev.running import running_database
 from saas.errors import ConfigurationError
 from saas.settings import Settings, load_settings
 from saas.tenancy.directory import TenantRead, all_tenants, first_owner, tenant_by_slug

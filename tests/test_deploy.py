@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import yaml
 
+from saas.cli import main
 from saas.dev.account import server_account
 from saas.dev.cluster import server_programs
 from saas.dev.home import recorded_home
@@ -26,6 +27,7 @@ from saas.dev.postgres import EmbeddedPostgres
 from saas.secret_files import make_secrets
 
 ROOT = Path(__file__).parents[1]
+NOWHERE = "postgresql://x@127.0.0.1:1/saas"
 
 
 def free_port() -> int:
@@ -180,28 +182,43 @@ def ask(port: int, path: str, key: str, body: object = None) -> dict[str, object
 
 
 @pytest.mark.parametrize(
-    ("words", "settings"),
+    ("words", "settings", "reason"),
     [
-        (("serve",), {"SAAS_DATABASE_URL": "postgresql://saas_app@127.0.0.1:1/saas"}),
-        (("dev",), {"SAAS_DATABASE_URL": "postgresql://saas_app@127.0.0.1:1/saas"}),
-        (("migrate",), {"SAAS_MIGRATION_DATABASE_URL": "postgresql://x@127.0.0.1:1/saas"}),
-        (("bootstrap", "postgresql://x@127.0.0.1:1/saas"), {}),
-        (("bootstrap",), {}),
-        (("serve",), {"SAAS_ENVIRONMENT": "prod", "SAAS_DATABASE_URL": "postgresql://x@/y"}),
+        (("migrate",), {"SAAS_MIGRATION_DATABASE_URL": NOWHERE}, "refused"),
+        (("bootstrap", NOWHERE), {}, "refused"),
+        (("bootstrap",), {}, "give the address of an administrator"),
+        (
+            ("serve",),
+            {
+                "SAAS_ENVIRONMENT": "prod",
+                "SAAS_DATABASE_URL": NOWHERE,
+                "SAAS_PLATFORM_DATABASE_URL": NOWHERE,
+            },
+            "SAAS_PLATFORM_KEY is needed in production",
+        ),
     ],
     ids=str,
 )
 def test_what_cannot_start_says_why_in_one_line(
-    words: tuple[str, ...], settings: dict[str, str], tmp_path: Path
+    words: tuple[str, ...],
+    settings: dict[str, str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    platform = {"SAAS_PLATFORM_DATABASE_URL": "postgresql://saas_platform@127.0.0.1:1/saas"}
-    if "SAAS_DATABASE_URL" in settings:
-        settings = {**platform, **settings}
+    for name in [name for name in os.environ if name.startswith("SAAS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**settings, "SAAS_DATA_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
 
-    done = saas(*words, SAAS_DATA_DIR=str(tmp_path), SAAS_PORT=str(free_port()), **settings)
+    with pytest.raises(SystemExit) as refused:
+        main(list(words))
 
-    assert done.returncode == 2
-    assert len((done.stdout + done.stderr).strip().splitlines()) == 1, done.stderr
+    assert refused.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
     assert not (tmp_path / "pg").exists()
 
 

@@ -8,7 +8,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Executable,
-    String,
     Table,
     TableValuedAlias,
     Text,
@@ -22,8 +21,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.types import TypeEngine
 
+from saas.db.bound_types import without_length
 from saas.db.statements import edited, live, tenant_predicate
 
 
@@ -122,17 +121,12 @@ def _insert(table: Table, columns: Sequence[str]) -> Insert:
 
 
 def _given(table: Table, columns: Sequence[str]) -> TableValuedAlias:
-    types = {name: _element(table.c[name].type) for name in columns}
+    types = {name: without_length(table.c[name].type) for name in columns}
     arrays: list[BindParameter[Any]] = [
         bindparam(f"c_{name}", type_=ARRAY(type_)) for name, type_ in types.items()
     ]
     rows = func.unnest(*arrays).table_valued(*(column(n, t) for n, t in types.items()))
     return rows.render_derived(name="given")
-
-
-def _element(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
-    # A cast to varchar(n) would cut the text silently; the column itself refuses it.
-    return Text() if isinstance(column_type, String) else column_type
 
 
 def _matches(

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Executable,
+    Select,
     Table,
     TableValuedAlias,
     Text,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 
@@ -99,11 +101,26 @@ def select_many(table: Table, columns: Sequence[str]) -> Executable:
     return found.where(table.c.id == any_(bindparam("c_id", type_=ARRAY(Uuid()))))
 
 
+def lock_rows(table: Table, key: Sequence[str]) -> Executable:
+    """Lock the rows with the given ids and, unless `key` is empty, the live ones with the given
+    natural keys for a change, one after another in the order of their ids."""
+    by_id = select(func.unnest(bindparam("c_id", type_=ARRAY(Uuid()))))
+    # A select of its own, not one for each row of the one around it.
+    by_key = [_by_key(table, key, (table.c.id,)).correlate(None)] if key else []
+    named = table.c.id.in_(union(by_id, *by_key))
+    chosen = select(table.c.id).where(tenant_predicate(table), named)
+    return chosen.order_by(table.c.id).with_for_update(key_share=True, of=table)
+
+
 def select_by_key(table: Table, key: Sequence[str]) -> Executable:
     """Id and key of the live rows with the given natural keys."""
+    return _by_key(table, key, (table.c.id, *(table.c[name] for name in key)))
+
+
+def _by_key(table: Table, key: Sequence[str], columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     given = _given(table, key)
     same = (table.c[name] == given.c[name] for name in key)
-    found = select(table.c.id, *(table.c[name] for name in key)).select_from(given)
+    found = select(*columns).select_from(given)
     return found.where(tenant_predicate(table), *same, table.c.deleted_at.is_(None))
 
 

@@ -34,10 +34,12 @@ def arrays_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict
     return {f"c_{name}": [row[name] for row in rows] for name in columns}
 
 
-def insert_rows(table: Table, columns: Sequence[str], returning: Sequence[str]) -> Executable:
-    """Insert what does not conflict; the ids of the others do not come back."""
-    inserted = _insert(table, columns).on_conflict_do_nothing()
-    return inserted.returning(*(table.c[name] for name in returning))
+def insert_rows(table: Table, columns: Sequence[str], *, skips_conflicts: bool) -> Executable:
+    """Insert all, or what does not conflict; the ids of what was inserted come back."""
+    inserted = _insert(table, columns)
+    if skips_conflicts:
+        inserted = inserted.on_conflict_do_nothing()
+    return inserted.returning(table.c.id)
 
 
 def upsert_rows(table: Table, columns: Sequence[str], key: Sequence[str]) -> Executable:

@@ -205,6 +205,13 @@ class Unavailable(SaasError):
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
+class Deadlock(Unavailable):
+    """This transaction and others waited for each other, and the database has ended this one. To
+    begin again from a savepoint gives the locks back that the others need."""
+
+    detail = "Another change came first. Repeat the request."
+
+
 class Unbound(RuntimeError):
     """Tenant data was touched with no tenant in the context. A bug in the caller, never a user's
     fault: it is raised before any SQL is sent."""

@@ -1,6 +1,7 @@
 """The HTTP server around the app: granian by default, uvicorn by choice."""
 
 import errno
+import gc
 import multiprocessing
 import os
 import signal
@@ -72,7 +73,12 @@ def load_app() -> Any:
         # A worker whose server was killed would keep the port for ever.
         _stop_after(lambda: _wait_for_end_of(parent.pid))
     # Not imported at the top: prometheus_client looks at PROMETHEUS_MULTIPROC_DIR as it is loaded.
-    return import_module("saas.app").create_app()
+    app = import_module("saas.app").create_app()
+    # What is there now stays to the end. Else the collector walks all of it again and again, which
+    # takes as long as the requests where these make many objects, as batches do.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _port_fault(settings: Settings) -> OSError | None:

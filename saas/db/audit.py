@@ -1,6 +1,6 @@
 """The audit log as the app sees it: a table of its own tenant that it can only read."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +30,8 @@ class AuditLog(TenantRow):
 
 class AuditEntry(msgspec.Struct):
     """`action` is insert, update, delete, soft_delete or restore; `changes` maps each changed
-    field to its old and new value, though the log holds them as {"old": {…}, "new": {…}}."""
+    field to its old and new value, though the log holds them as {"old": {…}, "new": {…}}. Where it
+    has `is_new`, the version and the authors and times of a new row follow from the entry."""
 
     id: UUID
     at: datetime
@@ -43,9 +44,19 @@ class AuditEntry(msgspec.Struct):
     changes: dict[str, dict[str, Any]]
 
     def __post_init__(self) -> None:
-        old, new = self.changes["old"] or {}, self.changes["new"] or {}
+        old, new = self.changes.get("old") or {}, self.changes["new"] or {}
+        if "is_new" in self.changes:
+            time = _as_in_jsonb(self.at)
+            new |= {"version": 1, "created_at": time, "created_by": self.actor}
+            new |= {"updated_at": time, "updated_by": self.actor}
         self.changes = {
             field: {"old": old.get(field), "new": new.get(field)}
             for field in old | new
             if old.get(field) is not None or new.get(field) is not None
         }
+
+
+def _as_in_jsonb(time: datetime) -> str:
+    """The time as PostgreSQL writes it into jsonb."""
+    text = time.astimezone(UTC).isoformat()
+    return text.replace("+00:00", "").rstrip("0") + "+00:00" if time.microsecond else text

@@ -55,10 +55,51 @@ BEGIN
   RETURN NULL;
 END"""
 
-# All rows of one INSERT at once, which takes two thirds of the time of a row trigger for many rows
-# and the same for one (docs/decisions/0004).
+# All rows of one INSERT at once. From fifty rows on by a statement that names the table's columns,
+# which takes half the time of one that does not know them. A row to which nothing but this INSERT
+# has happened is logged without its version, authors and times: `is_new` says that they follow
+# from the entry (`AuditEntry`). The ids of the entries count up from a random one (RFC 9562, 6.2,
+# method 2), for each uuidv7() asks the system for random bytes. See docs/decisions/0004.
 # unscoped: the body of a trigger; tenant_id comes from the rows that it fires for
-_INSERTED = """BEGIN
+_INSERTED = """DECLARE
+  stamps CONSTANT name[] :=
+    '{version,created_at,created_by,updated_at,updated_by,deleted_at,deleted_by}';
+  own text;
+  first_id text;
+BEGIN
+  IF EXISTS (SELECT FROM inserted OFFSET 49) THEN
+    SELECT string_agg(format('%L, r.%I', attname, attname), ', ')
+        FILTER (WHERE attname <> ALL (stamps))
+      INTO own
+      FROM pg_attribute
+      WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped
+        AND attname <> ALL ('{tenant_id,id}')
+      -- A table without them has no such short form. jsonb_build_object takes fifty columns.
+      HAVING count(*) FILTER (WHERE attname = ANY (stamps)) = 7 AND count(*) <= 57;
+  END IF;
+  IF own IS NOT NULL THEN
+    first_id := uuidv7();
+    EXECUTE format($sql$
+      INSERT INTO public.audit_log
+        (tenant_id, id, at, actor, request_id, ip, action, entity, entity_id, changes)
+      SELECT r.tenant_id, ($1 || to_hex($2 + row_number() OVER ()))::uuid, now(), $3, $4, $5,
+        'insert', $6, r.id,
+        CASE WHEN r.version = 1 AND r.created_at = now() AND r.updated_at = now()
+            AND r.created_by = $3 AND r.updated_by = $3
+            AND r.deleted_at IS NULL AND r.deleted_by IS NULL
+          THEN jsonb_build_object('is_new', true, 'old', NULL, 'new', jsonb_build_object(%s))
+          ELSE jsonb_build_object('old', NULL, 'new', to_jsonb(r.*) - '{tenant_id,id}'::text[]) END
+      FROM inserted AS r$sql$, own)
+    USING left(first_id, 24),
+      -- Twelve digits, also a million rows on.
+      ('x' || right(first_id, 12))::bit(48)::bigint & x'3fffffffffff'::bigint
+        | x'800000000000'::bigint,
+      coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || session_user),
+      nullif(current_setting('app.request_id', true), ''),
+      nullif(current_setting('app.ip', true), ''),
+      TG_ARGV[0];
+    RETURN NULL;
+  END IF;
   INSERT INTO public.audit_log
     (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)
   SELECT r.tenant_id, now(),
@@ -66,7 +107,7 @@ _INSERTED = """BEGIN
     nullif(current_setting('app.request_id', true), ''),
     nullif(current_setting('app.ip', true), ''),
     'insert', TG_ARGV[0], r.id,
-    jsonb_build_object('old', NULL, 'new', to_jsonb(r) - '{tenant_id,id}'::text[])
+    jsonb_build_object('old', NULL, 'new', to_jsonb(r.*) - '{tenant_id,id}'::text[])
   FROM inserted AS r;
   RETURN NULL;
 END"""

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from saas.db.batch_items import BatchItem, BatchResult, OnConflict, Outcome
-from saas.db.batch_sets import change, change_one
+from saas.db.batch_locks import lock_rows
+from saas.db.batch_sets import change, change_one, creates
 from saas.db.batch_statements import select_many
 from saas.db.operation import Operation
 from saas.db.row_operations import Read, RowOperations
-from saas.db.savepoint import attempt
+from saas.db.savepoint import attempt, despite_deadlocks
 from saas.errors import FieldError, SaasError
 
 
@@ -23,29 +24,16 @@ def batch(
     on_conflict: OnConflict,
     place: str = "/items/{}/data",
 ) -> Operation[list[BatchResult]]:
-    """Carry out `items` in their order. Atomic: the first refusal is raised. Otherwise an item
-    fails alone; one that is a refusal already fails as that. Pointers of the others begin with
-    `place`, where {} is the index."""
-    results: dict[int, BatchResult] = {}
-    good: dict[int, BatchItem] = {}
-    for index, item in enumerate(items):
-        if isinstance(item, SaasError):
-            results[index] = _result(index, item, is_atomic=is_atomic)
-        else:
-            good[index] = item
-    for run in _runs(good):
-        outcomes: dict[int, Outcome] = {}
-        if len(run) > 1:
-            together = yield from attempt(change(rows, run, on_conflict))
-            outcomes = {} if isinstance(together, SaasError) else together
-        for index, item in run.items():
-            outcome = outcomes.get(index)
-            if outcome is None:
-                outcome = yield from attempt(change_one(rows, item, on_conflict))
-            results[index] = _result(
-                index, _located(outcome, place.format(index)), is_atomic=is_atomic
+    """Carry out `items` in their order. Atomic: the first refusal is raised, and the rows are as
+    before. Otherwise an item fails alone; one that is a refusal already fails as that. Pointers of
+    the others begin with `place`, where {} is the index."""
+    return (
+        yield from despite_deadlocks(
+            lambda: _carry_out(
+                rows, items, is_atomic=is_atomic, on_conflict=on_conflict, place=place
             )
-    return [results[index] for index in range(len(items))]
+        )
+    )
 
 
 def create_many(
@@ -60,6 +48,55 @@ def create_many(
     )
     by_id = {row[rows.columns.index("id")]: rows.read(*row) for row in found}
     return [by_id[id] for id in ids]
+
+
+def _carry_out(
+    rows: RowOperations[Any, Any],
+    items: Sequence[BatchItem | SaasError],
+    *,
+    is_atomic: bool,
+    on_conflict: OnConflict,
+    place: str,
+) -> Operation[list[BatchResult]]:
+    results: dict[int, BatchResult] = {}
+    good: dict[int, BatchItem] = {}
+    for index, item in enumerate(items):
+        if isinstance(item, SaasError):
+            results[index] = _result(index, item, is_atomic=is_atomic)
+        else:
+            good[index] = item
+    yield from lock_rows(rows, good.values(), on_conflict)
+    for run in _runs(good):
+        outcomes = yield from _together(rows, run, on_conflict, is_atomic=is_atomic)
+        for index, item in run.items():
+            outcome = outcomes.get(index)
+            if outcome is None:
+                outcome = yield from attempt(change_one(rows, item, on_conflict))
+            if isinstance(outcome, SaasError):
+                outcome = _located(outcome, place.format(index))
+            results[index] = _result(index, outcome, is_atomic=is_atomic)
+    return [results[index] for index in range(len(items))]
+
+
+def _together(
+    rows: RowOperations[Any, Any],
+    run: Mapping[int, BatchItem],
+    on_conflict: OnConflict,
+    *,
+    is_atomic: bool,
+) -> Operation[Mapping[int, Outcome]]:
+    """What became of those of `run` that could be changed by one statement."""
+    if len(run) == 1:
+        return {}
+    # Most atomic batches are good as a whole, and to look for conflicts takes a tenth longer.
+    is_bold = is_atomic and creates(run, on_conflict)
+    for expects_conflicts in (False, True) if is_bold else (True,):
+        outcomes = yield from attempt(
+            change(rows, run, on_conflict, expects_conflicts=expects_conflicts)
+        )
+        if not isinstance(outcomes, SaasError):
+            return outcomes
+    return {}
 
 
 def _runs(items: dict[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
@@ -89,10 +126,8 @@ def _result(index: int, outcome: Outcome, *, is_atomic: bool) -> BatchResult:
     return BatchResult(index=index, status="failed", refusal=outcome)
 
 
-def _located(refusal: Outcome, place: str) -> Outcome:
+def _located(refusal: SaasError, place: str) -> SaasError:
     """A refusal with pointers into the batch instead of into the row."""
-    if not isinstance(refusal, SaasError):
-        return refusal
     refusal.errors = tuple(
         error._replace(pointer=place + error.pointer) for error in refusal.errors
     ) or (FieldError(place.removesuffix("/data"), refusal.code, refusal.message),)

@@ -33,12 +33,10 @@ def edit(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
 def _changed(rows: Rows, items: Items, first: BatchItem) -> Operation[Found]:
     columns = tuple(first.values)
     versioned = first.version is not None
-    # In the order of ids, so that two batches never wait for each other.
-    ordered = sorted(items.values(), key=lambda item: item.id or UUID(int=0))
     values: dict[str, Any] = {
-        **sql.arrays_of(columns, [item.values for item in ordered]),
-        "c_id": [item.id for item in ordered],
-        "c_version": [item.version for item in ordered],
+        **sql.arrays_of(columns, [item.values for item in items.values()]),
+        "c_id": [item.id for item in items.values()],
+        "c_version": [item.version for item in items.values()],
         "actor": context.principal().actor,
     }
     if first.kind == "delete":

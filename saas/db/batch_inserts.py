@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
+from uuid_utils import uuid7
 
 from saas import context
 from saas.db import batch_statements as sql
@@ -18,15 +19,20 @@ Rows: TypeAlias = RowOperations[Any, Any]
 Items: TypeAlias = Mapping[int, BatchItem]
 
 
-def create(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
-    """Insert those that conflict with no row and no other item."""
+def create(
+    rows: Rows, items: Items, *, expects_conflicts: bool = True
+) -> Operation[dict[int, Outcome]]:
+    """Insert those that conflict with no row and no other item; or all, raising AlreadyExists for a
+    conflict that was not expected."""
     columns = _columns(items)
-    ids = {index: uuid7() for index in items}
+    ids = _new_ids(items)
     found = yield from rows.run(
-        ("insert", columns),
-        lambda: sql.insert_rows(rows.table, columns, ("id",)),
+        ("insert", columns, expects_conflicts),
+        lambda: sql.insert_rows(rows.table, columns, skips_conflicts=expects_conflicts),
         _values(rows, items, ids, columns),
     )
+    if len(found) == len(ids):
+        return {index: Change("created", id) for index, id in ids.items()}
     inserted = {row[0] for row in found}
     return {index: Change("created", id) for index, id in ids.items() if id in inserted}
 
@@ -45,7 +51,7 @@ def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outc
         found = yield from rows.run(
             ("upsert", columns),
             lambda: sql.upsert_rows(rows.table, columns, rows.natural_key),
-            _values(rows, fit, {index: uuid7() for index in fit}, columns),
+            _values(rows, fit, _new_ids(fit), columns),
         )
         done |= _matched(rows, fit, found)
     left = {index: item for index, item in fit.items() if index not in done}
@@ -95,6 +101,11 @@ def _key(rows: Rows, item: BatchItem) -> tuple[Any, ...]:
     return tuple(item.values.get(name) for name in rows.natural_key)
 
 
+def _new_ids(items: Items) -> dict[int, UUID]:
+    # The class in which rows come back too; Python's own takes a microsecond to make.
+    return {index: DriverUUID(uuid7().bytes) for index in items}
+
+
 def _columns(items: Items) -> tuple[str, ...]:
     return tuple(next(iter(items.values())).values)
 
@@ -104,6 +115,8 @@ def _values(
 ) -> dict[str, Any]:
     # All batches insert in the order of the natural key: two that hold the same keys in different
     # orders would otherwise wait for each other, and the database ends one of them.
-    ordered = sorted(items, key=lambda index: [str(key) for key in _key(rows, items[index])])
+    key = rows.natural_key
+    places = {i: [str(item.values.get(name)) for name in key] for i, item in items.items()}
+    ordered = sorted(items, key=places.__getitem__)
     arrays = sql.arrays_of(columns, [items[index].values for index in ordered])
     return {**arrays, "c_id": [ids[i] for i in ordered], "actor": context.principal().actor}

@@ -16,8 +16,17 @@ Rows: TypeAlias = RowOperations[Any, Any]
 Items: TypeAlias = Mapping[int, BatchItem]
 
 
-def change(rows: Rows, items: Items, on_conflict: OnConflict) -> Operation[dict[int, Outcome]]:
-    """Change `items` and tell what became of each. Raises what the database refuses of the set."""
+def creates(items: Items, on_conflict: OnConflict) -> bool:
+    """Whether `items` can only become new rows."""
+    kind = next(iter(items.values())).kind
+    return kind == "create" or (kind == "upsert" and on_conflict == "error")
+
+
+def change(
+    rows: Rows, items: Items, on_conflict: OnConflict, *, expects_conflicts: bool = True
+) -> Operation[dict[int, Outcome]]:
+    """Change `items` and tell what became of each. Raises what the database refuses of the set: a
+    new row whose natural key is taken too, unless it `expects_conflicts`."""
     first = next(iter(items.values()))
     if first.kind == "restore":
         return {}
@@ -28,8 +37,8 @@ def change(rows: Rows, items: Items, on_conflict: OnConflict) -> Operation[dict[
         return refused
     if first.kind in {"update", "delete"}:
         return refused | (yield from edit(rows, fit))
-    if first.kind == "create" or on_conflict == "error":
-        return refused | (yield from create(rows, fit))
+    if creates(fit, on_conflict):
+        return refused | (yield from create(rows, fit, expects_conflicts=expects_conflicts))
     return refused | (yield from upsert(rows, fit, skips=on_conflict == "skip"))
 
 

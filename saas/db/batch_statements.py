@@ -8,7 +8,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Executable,
-    String,
+    Select,
     Table,
     TableValuedAlias,
     Text,
@@ -20,10 +20,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.types import TypeEngine
 
+from saas.db.bound_types import without_length
 from saas.db.statements import edited, live, tenant_predicate
 
 
@@ -33,10 +34,12 @@ def arrays_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict
     return {f"c_{name}": [row[name] for row in rows] for name in columns}
 
 
-def insert_rows(table: Table, columns: Sequence[str], returning: Sequence[str]) -> Executable:
-    """Insert what does not conflict; the ids of the others do not come back."""
-    inserted = _insert(table, columns).on_conflict_do_nothing()
-    return inserted.returning(*(table.c[name] for name in returning))
+def insert_rows(table: Table, columns: Sequence[str], *, skips_conflicts: bool) -> Executable:
+    """Insert all, or what does not conflict; the ids of what was inserted come back."""
+    inserted = _insert(table, columns)
+    if skips_conflicts:
+        inserted = inserted.on_conflict_do_nothing()
+    return inserted.returning(table.c.id)
 
 
 def upsert_rows(table: Table, columns: Sequence[str], key: Sequence[str]) -> Executable:
@@ -100,11 +103,26 @@ def select_many(table: Table, columns: Sequence[str]) -> Executable:
     return found.where(table.c.id == any_(bindparam("c_id", type_=ARRAY(Uuid()))))
 
 
+def lock_rows(table: Table, key: Sequence[str]) -> Executable:
+    """Lock the rows with the given ids and, unless `key` is empty, the live ones with the given
+    natural keys for a change, one after another in the order of their ids."""
+    by_id = select(func.unnest(bindparam("c_id", type_=ARRAY(Uuid()))))
+    # A select of its own, not one for each row of the one around it.
+    by_key = [_by_key(table, key, (table.c.id,)).correlate(None)] if key else []
+    named = table.c.id.in_(union(by_id, *by_key))
+    chosen = select(table.c.id).where(tenant_predicate(table), named)
+    return chosen.order_by(table.c.id).with_for_update(key_share=True, of=table)
+
+
 def select_by_key(table: Table, key: Sequence[str]) -> Executable:
     """Id and key of the live rows with the given natural keys."""
+    return _by_key(table, key, (table.c.id, *(table.c[name] for name in key)))
+
+
+def _by_key(table: Table, key: Sequence[str], columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     given = _given(table, key)
     same = (table.c[name] == given.c[name] for name in key)
-    found = select(table.c.id, *(table.c[name] for name in key)).select_from(given)
+    found = select(*columns).select_from(given)
     return found.where(tenant_predicate(table), *same, table.c.deleted_at.is_(None))
 
 
@@ -122,17 +140,12 @@ def _insert(table: Table, columns: Sequence[str]) -> Insert:
 
 
 def _given(table: Table, columns: Sequence[str]) -> TableValuedAlias:
-    types = {name: _element(table.c[name].type) for name in columns}
+    types = {name: without_length(table.c[name].type) for name in columns}
     arrays: list[BindParameter[Any]] = [
         bindparam(f"c_{name}", type_=ARRAY(type_)) for name, type_ in types.items()
     ]
     rows = func.unnest(*arrays).table_valued(*(column(n, t) for n, t in types.items()))
     return rows.render_derived(name="given")
-
-
-def _element(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
-    # A cast to varchar(n) would cut the text silently; the column itself refuses it.
-    return Text() if isinstance(column_type, String) else column_type
 
 
 def _matches(

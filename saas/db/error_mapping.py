@@ -13,6 +13,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint
 from saas.db.models import Base
 from saas.errors import (
     AlreadyExists,
+    Deadlock,
     FieldError,
     Invalid,
     SaasError,
@@ -43,13 +44,13 @@ _INVALID_VALUE = {
 }
 _RETRY = {
     "40001": "Another change came first. Repeat the request.",
-    "40P01": "Another change came first. Repeat the request.",
     "55P03": "The row is locked by another change. Repeat the request.",
     "57014": "The query took longer than this plan allows. Narrow it.",
 }
 # Connection exceptions, the operator's interventions, too many connections, and the server's own
 # end of a transaction that stood idle or lasted too long.
 _LOST = ("08", "57", "53300", "25P03", "25P04")
+_DEADLOCK = "40P01"
 # A migration has changed what a prepared statement gives back; the next one is prepared anew.
 _STALE_PLAN = "cached plan must not change result type"
 _DATA_ERROR = "22"
@@ -60,6 +61,8 @@ def refusal_for(error: Exception) -> Exception:
     state = _state_of(error)
     if state.startswith((_DATA_ERROR, "23")):
         return _refused_value(error, state) or error
+    if state == _DEADLOCK:
+        return Deadlock()
     if state in _RETRY:
         return Unavailable(_RETRY[state])
     if state.startswith(_LOST) or _is_connection_loss(error):

@@ -16,8 +16,10 @@ from sqlalchemy import (
     or_,
 )
 
+from saas.db.bound_types import without_length
 from saas.db.keyset import keyset
 from saas.db.query import Condition, ListQuery
+from saas.db.query_values import LIST_OPERATORS
 
 Parameter = ColumnElement[Any]
 
@@ -74,10 +76,9 @@ def condition_sql(table: Table, condition: Condition, name: str) -> ColumnElemen
     column = table.c[condition.column]
     if condition.operator == "isnull":
         return column.is_(None) if condition.value else column.is_not(None)
-    if condition.operator == "in":
-        return column == any_(bindparam(name, type_=ARRAY(column.type)))
-    if condition.operator == "nin":
-        return column != all_(bindparam(name, type_=ARRAY(column.type)))
+    if condition.operator in LIST_OPERATORS:
+        values = bindparam(name, type_=ARRAY(without_length(column.type)))
+        return column == any_(values) if condition.operator == "in" else column != all_(values)
     return _OPERATORS[condition.operator](column, bindparam(name, type_=column.type))
 
 
@@ -133,7 +134,7 @@ def _shape_of(conditions: Sequence[Condition]) -> tuple[tuple[str, str, bool], .
 def _pattern(condition: Condition) -> Any:
     if condition.operator in {"contains", "icontains"}:
         return f"%{_escaped(condition.value)}%"
-    if condition.operator in {"in", "nin"}:
+    if condition.operator in LIST_OPERATORS:
         return list(condition.value)
     return condition.value
 

@@ -154,10 +154,12 @@ def _stamps(rebuilt: CTE, kept: CTE, later: CTE) -> ColumnElement[Any]:
     def of_kept(*values: ColumnElement[Any]) -> ColumnElement[Any]:
         return select(func.coalesce(*values)).select_from(kept).scalar_subquery()
 
+    # The log does not repeat it where a row is new.
+    first_version = case((kept.c.action == "insert", 1))
     counted = func.greatest(1, cast(state["version"].astext, Integer) - undone)
     stamps = func.jsonb_build_object(
         "version",
-        func.coalesce(of_kept(cast(new["version"].astext, Integer)), counted),
+        func.coalesce(of_kept(cast(new["version"].astext, Integer), first_version), counted),
         "updated_at",
         func.coalesce(
             of_kept(cast(new["updated_at"].astext, DateTime(timezone=True)), kept.c.at),

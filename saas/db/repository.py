@@ -127,9 +127,10 @@ class TenantRepository(Generic[Model, Read]):
         on_conflict: OnConflict = "update",
     ) -> Results:
         """Carry out many changes in their order; those of one kind go in one statement. Atomic: the
-        first refusal is raised, with pointers that begin with `/items/<index>`. Otherwise each
-        item that is refused fails alone, and the others are kept. `on_conflict` is what an upsert
-        does to a live row with its natural key."""
+        first refusal is raised, with pointers that begin with `/items/<index>`, and nothing is
+        changed. Otherwise each item that is refused fails alone, and the others are kept.
+        `on_conflict` is what an upsert does to a live row with its natural key. A deadlock with
+        other batches is none of the caller's business (docs/decisions/0008)."""
         return await perform(
             batch(self.operations, items, is_atomic=is_atomic, on_conflict=on_conflict)
         )

@@ -7,10 +7,8 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DefaultClause,
-    String,
     Table,
     TableValuedAlias,
-    Text,
     Uuid,
     bindparam,
     cast,
@@ -21,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from saas.db.bound_types import without_length
 from saas.db.models import PROTECTED
 from saas.db.statements import tenant_predicate
 
@@ -40,9 +39,7 @@ def state_record(table: Table, state: ColumnElement[Any]) -> TableValuedAlias:
     """`state` as a row with the model's types. Text has no length here: a value that no longer
     fits is refused where it is written, not where it is read."""
     columns = [
-        column(c.name, Text() if isinstance(c.type, String) else c.type)
-        for c in table.columns
-        if not c.info.get("masked")
+        column(c.name, without_length(c.type)) for c in table.columns if not c.info.get("masked")
     ]
     record = func.jsonb_to_record(state).table_valued(*columns)
     return record.render_derived(name="state", with_types=True)

@@ -97,10 +97,11 @@ def select_one(table: Table, columns: Sequence[str], *, include_deleted: bool) -
 
 def select_live_ids(table: Table) -> Executable:
     """Those of the given ids that are live rows of the tenant, and stay so until the end of the
-    transaction. FOR SHARE: a key lock would let a soft delete pass."""
+    transaction. FOR SHARE: a key lock would let a soft delete pass. In the order in which batches
+    lock the rows that they change."""
     ids = bindparam("ids", type_=ARRAY(Uuid()))
     found = select(table.c.id).where(tenant_predicate(table), table.c.id == any_(ids))
-    return found.where(*live(table)).with_for_update(read=True)
+    return found.where(*live(table)).order_by(table.c.id).with_for_update(read=True)
 
 
 def select_page(

@@ -41,11 +41,11 @@ class Read(Struct):
 
 def values_of(body: Struct) -> dict[str, object]:
     """The given fields of a body, by column name, without the unset ones and `version`."""
-    return {
-        name: value
-        for name in body.__struct_fields__
-        if (value := getattr(body, name)) is not UNSET and name != "version"
-    }
+    values = msgspec.structs.asdict(body)
+    values.pop("version", None)
+    if UNSET in values.values():
+        return {name: value for name, value in values.items() if value is not UNSET}
+    return values
 
 
 def without_field(body: type[Struct], name: str) -> type[Struct]:

@@ -149,4 +149,7 @@ def library(postgres: EmbeddedPostgres) -> Database:
     """Migrated, for the tests that use the data layer without the app and leave rows behind."""
     bootstrap(postgres.dsn(postgres.superuser, "postgres"), database="library")
     migrate(postgres.dsn(MIGRATOR, "library"))
-    return Database(postgres, "library")
+    database = Database(postgres, "library")
+    # Tests make deadlocks on purpose; nobody shall wait a second for each.
+    database.run("ALTER DATABASE library SET deadlock_timeout = '50ms'")
+    return database

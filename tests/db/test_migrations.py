@@ -24,6 +24,10 @@ INSERT_PROJECT = (
     "INSERT INTO projects (tenant_id, name, created_by, updated_by) "
     f"VALUES ('{TENANT}', 'Apollo', 'test', 'test')"
 )
+INSERT_MANY = (
+    "INSERT INTO projects (tenant_id, name, created_by, updated_by) "
+    f"SELECT '{TENANT}', 'Row ' || n, 'test', 'test' FROM generate_series(1, 60) AS n"
+)
 BIND = f"SET app.tenant_id = '{TENANT}'"
 
 
@@ -53,6 +57,36 @@ def test_every_migration_can_be_taken_back_and_repeated(new_database: Any) -> No
 
         migrate(database.url(MIGRATOR), revision.revision)
         assert database.dump() == after
+
+
+def test_short_entries_of_the_log_are_whole_for_the_version_before_them(new_database: Any) -> None:
+    database = new_database()
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        connection.execute("SET app.actor = 'test'")
+        connection.execute(INSERT_MANY)
+        assert _actions(connection) == {("insert", "is_new"): 60}
+
+    command.downgrade(migration_config(database.url(MIGRATOR)), "0004")
+
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        assert _actions(connection) == {("insert", None): 60}
+        logged = connection.execute(
+            "SELECT entity_id, changes FROM audit_log ORDER BY id"
+        ).fetchall()
+        rows = connection.execute(
+            "SELECT id, to_jsonb(projects.*) - '{tenant_id,id}'::text[] FROM projects ORDER BY id"
+        ).fetchall()
+    assert logged == [(id, {"old": None, "new": row}) for id, row in rows]
+
+
+def _actions(connection: psycopg.Connection[Any]) -> dict[tuple[str, str | None], int]:
+    rows = connection.execute(
+        "SELECT action, CASE WHEN changes ? 'is_new' THEN 'is_new' END, count(*)::int "
+        "FROM audit_log GROUP BY 1, 2"
+    )
+    return {(action, form): count for action, form, count in rows}
 
 
 def test_migrations_are_one_line_and_hold_only_literal_text() -> None:

@@ -107,6 +107,15 @@ async def test_a_row_has_a_past_and_goes_back_to_it(twin: Twin, projects: Any) -
     assert (back.name, back.budget_cents, back.version) == ("Then", 2**40, 3)
 
 
+async def test_value_longer_than_its_column_is_compared_whole(twin: Twin, projects: Any) -> None:
+    async with twin.transaction():
+        await projects.create({"name": "N" * 120})
+
+        assert await projects.count(where(name__in=["N" * 121])) == 0
+        assert await projects.count(where(name__nin=["N" * 121])) == 1
+        assert await projects.count(where(name__in=["N" * 120])) == 1
+
+
 async def test_one_of_several_conditions_is_enough(twin: Twin, projects: Any) -> None:
     async with twin.transaction():
         rows = [{"name": "Red"}, {"name": "Blue", "budget_cents": 5}, {"name": "Green"}]

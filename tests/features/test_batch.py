@@ -344,6 +344,23 @@ async def test_parallel_upserts_of_the_same_rows_in_any_order_all_succeed(tenant
 
 
 @pytest.mark.parametrize("mode", ["atomic", "partial"])
+async def test_parallel_updates_and_upserts_of_the_same_rows_all_succeed(tenant, mode):
+    made = await batch(tenant, created(*(f"Row {99 - i:02}" for i in range(100))))
+    ids = [result["id"] for result in made.json()["results"]]
+    upserts = [{"op": "upsert", "data": {"name": f"Row {99 - i:02}"}} for i in range(100)]
+
+    def items(number):
+        changes = {"budget_cents": number}, {"description": f"{number}"}
+        updates = [{"op": "update", "id": id, "data": changes[i // 50]} for i, id in enumerate(ids)]
+        return ((upserts, updates)[number % 2])[:: (1, -1)[number // 2 % 2]]
+
+    answers = await asyncio.gather(*(batch(tenant, items(n), mode=mode) for n in range(8)))
+
+    assert {answer.status_code for answer in answers} == {207 if mode == "partial" else 200}
+    assert {status for answer in answers for status in statuses(answer)} <= {"updated", "skipped"}
+
+
+@pytest.mark.parametrize("mode", ["atomic", "partial"])
 async def test_batch_that_is_nested_without_end_is_refused(tenant, mode):
     deep = b"[" * 10_000 + b"]" * 10_000
     body = b'{"mode": "%b", "items": [{"op": "create", "data": %b}]}' % (mode.encode(), deep)

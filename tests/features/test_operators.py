@@ -108,3 +108,16 @@ async def test_list_of_a_hundred_values_is_taken(shelf: Any) -> None:
     )
     refused = await shelf.get("/v1/projects", params={"version__in": ",".join(["1"] * 101)})
     assert refused.status_code == 400
+
+
+async def test_value_longer_than_its_column_is_compared_whole(tenant: Any) -> None:
+    """A cast to varchar(120) would cut it, and then it would be the name of a row."""
+    row = await tenant.create("projects", name="N" * 120)
+    longer = "N" * 121
+
+    for operator, finds in {"eq": False, "in": False, "ne": True, "nin": True}.items():
+        expected = {row["id"]} if finds else set()
+        group = f"(name.{operator}.{written(operator, longer, True)})"
+        assert await ids(tenant, "/v1/projects", f"name__{operator}", longer) == expected
+        assert await ids(tenant, "/v1/projects", "or", group) == expected
+    assert await ids(tenant, "/v1/projects", "name__in", f"{longer},{row['name']}") == {row["id"]}

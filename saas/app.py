@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
+from saas.auth.verification_keys import public_keys_of, verification_keys_from
 from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current
@@ -28,6 +29,7 @@ from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
 from saas.web.idempotency import Idempotency
+from saas.web.jwks import jwks_route
 from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
@@ -92,6 +94,7 @@ def _handlers(
         *stats_handlers([resource.name for resource in resources]),
         *admin_handlers(cursors),
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
+        jwks_route(public_keys_of(settings)),
         *docs_routes,
         metrics_route(metrics, settings.metrics_token),
     ]
@@ -99,26 +102,20 @@ def _handlers(
 
 def shared_secret(settings: Settings) -> bytes:
     """For page cursors and kept answers. Every node of an installation must have the same; the
-    signing key is such a secret."""
-    return (settings.jwt_key or settings.jwt_secret or "").encode("utf-8", "surrogateescape")
+    signing key is such a secret, until it is changed."""
+    secret = settings.sealing_secret or settings.jwt_key or settings.jwt_secret or ""
+    return secret.encode("utf-8", "surrogateescape")
 
 
 def _middleware(
     settings: Settings, database: Database, resources: Sequence[AnyResource]
 ) -> TenancyMiddleware:
-    key = signing_key_from(settings)
     if settings.platform_key is None:
         raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
-    tokens = TokenIssuer(key, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
-    platform_tokens = TokenIssuer(
-        key,
-        issuer=settings.jwt_issuer,
-        audience=settings.platform_audience,
-        requires_tenant=False,
-    )
+    platform_tokens = _tokens(settings, settings.platform_audience, requires_tenant=False)
     resolver = Resolver(
         database.app,
-        tokens,
+        _tokens(settings, settings.jwt_audience, requires_tenant=True),
         PermissionCatalogue(resource.name for resource in resources),
         cache_seconds=settings.principal_cache_seconds,
         statement_timeout_ms=settings.statement_timeout_ms,
@@ -126,6 +123,16 @@ def _middleware(
     idempotency = Idempotency(shared_secret(settings))
     return TenancyMiddleware(
         database, resolver, platform_tokens, settings.platform_key, idempotency
+    )
+
+
+def _tokens(settings: Settings, audience: str, *, requires_tenant: bool) -> TokenIssuer:
+    return TokenIssuer(
+        signing_key_from(settings),
+        issuer=settings.jwt_issuer,
+        audience=audience,
+        requires_tenant=requires_tenant,
+        verification_keys=verification_keys_from(settings),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
+from saas.auth.external_issuers import ExternalIssuers, external_issuers_from
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
@@ -25,6 +26,7 @@ from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
 from saas.tenancy.resolver import Resolver
+from saas.tenancy.tenant_tokens import TenantTokens
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
@@ -52,10 +54,12 @@ def create_app(
     configure_logging(settings.log_level)
     metrics = Metrics()
     database = _database(settings)
+    issuers = external_issuers_from(settings)
+    tokens = TenantTokens(_tokens(settings, settings.jwt_audience), issuers, database)
     litestar = Litestar(
         route_handlers=_handlers(settings, resources, metrics),
-        middleware=[_middleware(settings, database, resources)],
-        lifespan=[_serving(settings, database)],
+        middleware=[_middleware(settings, tokens, resources)],
+        lifespan=[_serving(settings, database, issuers)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -108,25 +112,25 @@ def shared_secret(settings: Settings) -> bytes:
 
 
 def _middleware(
-    settings: Settings, database: Database, resources: Sequence[AnyResource]
+    settings: Settings, tokens: TenantTokens, resources: Sequence[AnyResource]
 ) -> TenancyMiddleware:
     if settings.platform_key is None:
         raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
     platform_tokens = _tokens(settings, settings.platform_audience, requires_tenant=False)
     resolver = Resolver(
-        database.app,
-        _tokens(settings, settings.jwt_audience, requires_tenant=True),
+        tokens.database.app,
+        tokens,
         PermissionCatalogue(resource.name for resource in resources),
         cache_seconds=settings.principal_cache_seconds,
         statement_timeout_ms=settings.statement_timeout_ms,
     )
     idempotency = Idempotency(shared_secret(settings))
     return TenancyMiddleware(
-        database, resolver, platform_tokens, settings.platform_key, idempotency
+        tokens.database, resolver, platform_tokens, settings.platform_key, idempotency
     )
 
 
-def _tokens(settings: Settings, audience: str, *, requires_tenant: bool) -> TokenIssuer:
+def _tokens(settings: Settings, audience: str, *, requires_tenant: bool = True) -> TokenIssuer:
     return TokenIssuer(
         signing_key_from(settings),
         issuer=settings.jwt_issuer,
@@ -136,7 +140,7 @@ def _tokens(settings: Settings, audience: str, *, requires_tenant: bool) -> Toke
     )
 
 
-def _serving(settings: Settings, database: Database) -> Any:
+def _serving(settings: Settings, database: Database, issuers: ExternalIssuers) -> Any:
     @asynccontextmanager
     async def serving(_: Litestar) -> AsyncIterator[None]:
         # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
@@ -148,7 +152,7 @@ def _serving(settings: Settings, database: Database) -> Any:
         )
         if findings.errors:
             raise ConfigurationError("; ".join(findings.errors))
-        async with database:
+        async with database, issuers.refreshing():
             yield
         # The servers end a worker without running its exit handlers.
         output.flush()

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwt_issuer: str = "https://saas.example"
     jwt_audience: str = "saas-api"
     platform_audience: str = "saas-platform"
+    issuers: str | None = None
     metrics_token: str | None = None
     max_body_bytes: PositiveInt = 10_000_000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

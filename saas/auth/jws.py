@@ -14,11 +14,19 @@ import jwt
 from saas.auth.signing_key import VerificationKey
 
 LEEWAY_SECONDS = 10
+MOST_KEY_ID_CHARACTERS = 200
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
-# An extension that we do not know changes what the token means (RFC 7515, 4.1.11). The others bring
-# a key, or say where to fetch one: the key is ours, whatever the token says of it (RFC 8725, 3.10).
-_REFUSED_MEMBERS = frozenset({"crit", "b64", "jku", "jwk", "x5c", "x5u"})
+_REFUSED_MEMBERS = frozenset(
+    {
+        # An extension that we do not know changes what the token means (RFC 7515, 4.1.11).
+        *("crit", "b64"),
+        # The key is ours, whatever the token brings or says of it (RFC 8725, 3.10).
+        *("jku", "jwk", "x5c", "x5u"),
+        # Of encrypted tokens, which these are not.
+        *("enc", "zip"),
+    }
+)
 _jws = jwt.PyJWS(options={"verify_signature": True, "enforce_minimum_key_length": True})
 
 
@@ -58,12 +66,14 @@ def check_type(token: Jws, types: frozenset[str]) -> None:
 
 
 def key_id_of(token: Jws) -> str | None:
-    """The `kid`, to be looked up and nothing else. Raises jwt.InvalidTokenError where it is no
-    string."""
-    key_id = token.header.get("kid", "")
-    if not isinstance(key_id, str) or (not key_id and "kid" in token.header):
-        raise jwt.InvalidTokenError("kid is no string")
-    return key_id or None
+    """The `kid`, to be looked up and nothing else; None where there is none. Raises
+    jwt.InvalidTokenError for what no key is called."""
+    if "kid" not in token.header:
+        return None
+    key_id = token.header["kid"]
+    if not isinstance(key_id, str) or not 1 <= len(key_id) <= MOST_KEY_ID_CHARACTERS:
+        raise jwt.InvalidTokenError("kid is no name of a key")
+    return key_id
 
 
 def check_times(issued_at: int, expires_at: int, not_before: int, *, most_seconds: int) -> None:

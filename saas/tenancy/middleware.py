@@ -102,7 +102,8 @@ def _credential(scope: Scope) -> tuple[str, list[str]]:
             scheme, _, text = value.decode("latin-1").partition(" ")
             if scheme.lower() != "bearer":
                 raise Unauthenticated
-            found.append(text.strip())
+            # Blanks alone: str.strip() would give one token more spellings.
+            found.append(text.strip(" "))
         elif name == b"x-api-key":
             if not value.startswith(b"sk_"):
                 raise Unauthenticated

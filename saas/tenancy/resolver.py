@@ -18,7 +18,7 @@ from sqlalchemy import Executable, bindparam, func, select
 from saas import context
 from saas.auth.keys import ParsedKey, matches, parse_api_key
 from saas.auth.permissions import PermissionCatalogue
-from saas.auth.tokens import Claims, TokenIssuer
+from saas.auth.tokens import Claims
 from saas.context import Principal
 from saas.db.models import table_of
 from saas.db.pool import Pool
@@ -26,6 +26,7 @@ from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
 from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
+from saas.tenancy.tenant_tokens import TenantTokens
 
 _keys, _members = table_of(ApiKeyRow), table_of(Member)
 _tenants, _plans = table_of(Tenant), table_of(Plan)
@@ -47,7 +48,7 @@ class Resolver:
     def __init__(
         self,
         pool: Pool,
-        tokens: TokenIssuer,
+        tokens: TenantTokens,
         catalogue: PermissionCatalogue,
         *,
         cache_seconds: float,
@@ -95,7 +96,7 @@ class Resolver:
             if key is None:
                 raise Unauthenticated
             return await self._of_key(key.tenant_id, key.key_id, key)
-        claims = self._tokens.verify(credential)
+        claims = await self._tokens.verify(credential)
         tenant_id = claims.tenant_id
         if tenant_id is None:
             raise Unauthenticated

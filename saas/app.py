@@ -22,6 +22,7 @@ from saas.features.audit import audit_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
+from saas.features.tokens import token_handlers
 from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
@@ -55,10 +56,14 @@ def create_app(
     metrics = Metrics()
     database = _database(settings)
     issuers = external_issuers_from(settings)
+    catalogue = PermissionCatalogue(resource.name for resource in resources)
     tokens = TenantTokens(_tokens(settings, settings.jwt_audience), issuers, database)
     litestar = Litestar(
-        route_handlers=_handlers(settings, resources, metrics),
-        middleware=[_middleware(settings, tokens, resources)],
+        route_handlers=[
+            *_handlers(settings, resources, metrics),
+            *token_handlers(tokens.own, catalogue.all),
+        ],
+        middleware=[_middleware(settings, tokens, catalogue)],
         lifespan=[_serving(settings, database, issuers)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
@@ -112,7 +117,7 @@ def shared_secret(settings: Settings) -> bytes:
 
 
 def _middleware(
-    settings: Settings, tokens: TenantTokens, resources: Sequence[AnyResource]
+    settings: Settings, tokens: TenantTokens, catalogue: PermissionCatalogue
 ) -> TenancyMiddleware:
     if settings.platform_key is None:
         raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
@@ -120,7 +125,7 @@ def _middleware(
     resolver = Resolver(
         tokens.database.app,
         tokens,
-        PermissionCatalogue(resource.name for resource in resources),
+        catalogue,
         cache_seconds=settings.principal_cache_seconds,
         statement_timeout_ms=settings.statement_timeout_ms,
     )

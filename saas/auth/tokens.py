@@ -77,7 +77,7 @@ class TokenIssuer:
         if role is not None:
             payload["role"] = role
         if permissions is not None:
-            payload["permissions"] = sorted(permissions)
+            payload["permissions"] = sorted(set(permissions))
         try:
             self._claims(payload)
         except (jwt.InvalidTokenError, msgspec.ValidationError) as error:

@@ -213,6 +213,22 @@ async def test_an_issuer_is_held_to_its_tenants(settings, serve, provider, tenan
         assert not await may_enter(http, "some", tenant, ...)
 
 
+async def test_tokens_of_an_issuer_end_with_all_others(api, provider, tenant, member_of):
+    member = member_of(tenant, f"{uuid4()}@idp.test")
+
+    def tokens(**claims):
+        who = (tenant.owner_id, member)
+        return [provider.issue("ES256", tenant=tenant.tenant_id, sub=sub, **claims) for sub in who]
+
+    # Each is new to the app, so nothing is remembered of it.
+    before, between, after = tokens(), tokens(jti="1"), tokens(jti="2")
+    assert [await status_of(api, token) for token in before] == [200, 200]
+    assert (await tenant.post(f"/v1/members/{member}/revoke-tokens")).status_code == 200
+    assert [await status_of(api, token) for token in between] == [200, 401]
+    assert (await tenant.post("/v1/tenant/revoke-tokens")).status_code == 200
+    assert [await status_of(api, token) for token in after] == [401, 401]
+
+
 async def test_suspension_is_told_to_members_alone(api, provider, tenant, write):
     own = provider.issue("EdDSA", tenant=tenant.tenant_id, sub=tenant.owner_id)
     stranger = provider.issue("EdDSA", tenant=tenant.tenant_id, sub=str(uuid4()))

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from saas.cli_lint import lint
 from saas.cli_new import new
-from saas.cli_tenants import tenant, token
+from saas.cli_tenants import tenant
+from saas.cli_tokens import token
 from saas.db.doctor import check_installation
 from saas.db.migrate import migrate as run_migrations
 from saas.db.roles import APP, LOGIN_ROLES, MIGRATOR, PLATFORM

@@ -8,9 +8,11 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
+from saas.auth.external_issuers import ExternalIssuers, external_issuers_from
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
+from saas.auth.verification_keys import public_keys_of, verification_keys_from
 from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current
@@ -20,14 +22,17 @@ from saas.features.audit import audit_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
+from saas.features.tokens import token_handlers
 from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
 from saas.tenancy.resolver import Resolver
+from saas.tenancy.tenant_tokens import TenantTokens
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
 from saas.web.idempotency import Idempotency
+from saas.web.jwks import jwks_route
 from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.logs import configure_logging, output
 from saas.web.metrics import Metrics, metrics_route
@@ -50,10 +55,16 @@ def create_app(
     configure_logging(settings.log_level)
     metrics = Metrics()
     database = _database(settings)
+    issuers = external_issuers_from(settings)
+    catalogue = PermissionCatalogue(resource.name for resource in resources)
+    tokens = TenantTokens(_tokens(settings, settings.jwt_audience), issuers, database)
     litestar = Litestar(
-        route_handlers=_handlers(settings, resources, metrics),
-        middleware=[_middleware(settings, database, resources)],
-        lifespan=[_serving(settings, database)],
+        route_handlers=[
+            *_handlers(settings, resources, metrics),
+            *token_handlers(tokens.own, catalogue.all),
+        ],
+        middleware=[_middleware(settings, tokens, catalogue)],
+        lifespan=[_serving(settings, database, issuers)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -92,6 +103,7 @@ def _handlers(
         *stats_handlers([resource.name for resource in resources]),
         *admin_handlers(cursors),
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
+        jwks_route(public_keys_of(settings)),
         *docs_routes,
         metrics_route(metrics, settings.metrics_token),
     ]
@@ -99,37 +111,41 @@ def _handlers(
 
 def shared_secret(settings: Settings) -> bytes:
     """For page cursors and kept answers. Every node of an installation must have the same; the
-    signing key is such a secret."""
-    return (settings.jwt_key or settings.jwt_secret or "").encode("utf-8", "surrogateescape")
+    signing key is such a secret, until it is changed."""
+    secret = settings.sealing_secret or settings.jwt_key or settings.jwt_secret or ""
+    return secret.encode("utf-8", "surrogateescape")
 
 
 def _middleware(
-    settings: Settings, database: Database, resources: Sequence[AnyResource]
+    settings: Settings, tokens: TenantTokens, catalogue: PermissionCatalogue
 ) -> TenancyMiddleware:
-    key = signing_key_from(settings)
     if settings.platform_key is None:
         raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
-    tokens = TokenIssuer(key, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
-    platform_tokens = TokenIssuer(
-        key,
-        issuer=settings.jwt_issuer,
-        audience=settings.platform_audience,
-        requires_tenant=False,
-    )
+    platform_tokens = _tokens(settings, settings.platform_audience, requires_tenant=False)
     resolver = Resolver(
-        database.app,
+        tokens.database.app,
         tokens,
-        PermissionCatalogue(resource.name for resource in resources),
+        catalogue,
         cache_seconds=settings.principal_cache_seconds,
         statement_timeout_ms=settings.statement_timeout_ms,
     )
     idempotency = Idempotency(shared_secret(settings))
     return TenancyMiddleware(
-        database, resolver, platform_tokens, settings.platform_key, idempotency
+        tokens.database, resolver, platform_tokens, settings.platform_key, idempotency
     )
 
 
-def _serving(settings: Settings, database: Database) -> Any:
+def _tokens(settings: Settings, audience: str, *, requires_tenant: bool = True) -> TokenIssuer:
+    return TokenIssuer(
+        signing_key_from(settings),
+        issuer=settings.jwt_issuer,
+        audience=audience,
+        requires_tenant=requires_tenant,
+        verification_keys=verification_keys_from(settings),
+    )
+
+
+def _serving(settings: Settings, database: Database, issuers: ExternalIssuers) -> Any:
     @asynccontextmanager
     async def serving(_: Litestar) -> AsyncIterator[None]:
         # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
@@ -141,7 +157,7 @@ def _serving(settings: Settings, database: Database) -> Any:
         )
         if findings.errors:
             raise ConfigurationError("; ".join(findings.errors))
-        async with database:
+        async with database, issuers.refreshing():
             yield
         # The servers end a worker without running its exit handlers.
         output.flush()

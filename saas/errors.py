@@ -66,6 +66,13 @@ class PermissionDenied(SaasError):
         super().__init__(f"This needs the permission {permission}.", permission=permission)
 
 
+class ApiKeyRequired(SaasError):
+    """The credential is good, but a token: one that made tokens would never end."""
+
+    status, code, title = 403, "api_key_required", "API key required"
+    detail = "Send an API key. A token cannot be exchanged for another."
+
+
 class TenantSuspended(SaasError):
     """Told only to the suspended tenant's own members; strangers get NotFound."""
 

@@ -91,7 +91,7 @@ def _with_secrets(settings: Settings) -> Settings:
 
 
 def _refuse_weak(settings: Settings) -> None:
-    for name in ("platform_key", "metrics_token"):
+    for name in ("platform_key", "metrics_token", "sealing_secret"):
         value = getattr(settings, name)
         if value is not None and len(value) < _SHORTEST_SECRET:
             raise ConfigurationError(

@@ -18,7 +18,8 @@ import uvicorn
 from granian import Granian
 from granian.constants import Interfaces, Loops
 
-from saas.auth.signing_key import signing_key_from
+from saas.auth.external_issuers import external_issuers_from
+from saas.auth.verification_keys import public_keys_of
 from saas.db.doctor import check_installation
 from saas.errors import ConfigurationError
 from saas.installation import as_environment
@@ -93,7 +94,8 @@ def _port_fault(settings: Settings) -> OSError | None:
 
 def _refuse_faults(settings: Settings) -> None:
     """What each worker would find for itself and tell in a traceback, told once in a line."""
-    signing_key_from(settings)
+    public_keys_of(settings)
+    external_issuers_from(settings)
     # The check knows the models that are imported.
     import_module("saas.app")
     urls = str(settings.database_url), str(settings.platform_database_url)

@@ -38,9 +38,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     platform_key: str | None = None
     jwt_secret: str | None = None
     jwt_key: str | None = None
+    jwt_verification_keys: str | None = None
+    sealing_secret: str | None = None
     jwt_issuer: str = "https://saas.example"
     jwt_audience: str = "saas-api"
     platform_audience: str = "saas-platform"
+    issuers: str | None = None
     metrics_token: str | None = None
     max_body_bytes: PositiveInt = 10_000_000
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 
+from saas.app import create_app
 from saas.cli import main
 from saas.commands.tenants import out as terminal
 from saas.db.roles import APP, MIGRATOR, PLATFORM
@@ -174,6 +176,59 @@ async def test_token_that_could_not_be_used_is_refused(saas: Saas, tenant: Any) 
         ("--tenant", slug, "--ttl", "0"),
     ):
         assert (await saas("token", *wish)).refusal
+
+
+async def test_tokens_are_ended_for_a_member_or_everybody(
+    saas: Saas, http: httpx.AsyncClient, tenant: Any, other_tenant: Any
+) -> None:
+    slug = tenant.body["tenant"]["slug"]
+    key = f"key:{tenant.body['api_key']['id']}"
+
+    async def two_tokens(ttl: str) -> list[str]:
+        return [
+            (await saas("token", "--tenant", slug, "--ttl", ttl, *subject)).answer
+            for subject in ((), ("--subject", key))
+        ]
+
+    async def statuses(tokens: list[str]) -> list[int]:
+        answers = [await http.get("/v1/projects", headers=bearer(token)) for token in tokens]
+        return [answer.status_code for answer in answers]
+
+    # Tokens that no node has seen, and so remembers.
+    first, second = await two_tokens("600"), await two_tokens("601")
+    ended = await saas("token", "revoke", "--tenant", slug, "--member", tenant.owner_id)
+    assert re.fullmatch(r"Tokens issued before \S+ \S+ UTC are refused\.", ended.answer)
+    assert await statuses(first) == [401, 200]
+    ended = await saas("token", "revoke", "--tenant", slug, "--json")
+    assert set(json.loads(ended.answer)) == {"tokens_valid_from"}
+    assert await statuses(second) == [401, 401]
+    assert (await tenant.get("/v1/projects")).status_code == 200
+    entries = (await tenant.get("/v1/audit?entity=tenants&limit=1")).json()["items"]
+    assert [entry["actor"] for entry in entries] == ["platform:cli"]
+
+    for wish in (
+        ("--tenant", slug, "--member", other_tenant.owner_id),
+        ("--tenant", slug, "--member", "ada"),
+        ("--tenant", "no-such-tenant"),
+    ):
+        assert (await saas("token", "revoke", *wish)).refusal
+    for misplaced in (("--tenant", slug, "revoke"), ("revoke",)):
+        assert (await saas("token", *misplaced)).code == 2
+
+
+async def test_token_is_signed_by_the_key_of_now(
+    saas: Saas, settings: Settings, serve: Any, tenant: Any
+) -> None:
+    slug, new = tenant.body["tenant"]["slug"], "the secret of after the rotation"
+    rotated = {"jwt_secret": new, "jwt_verification_keys": settings.jwt_secret}
+    before = (await saas("token", "--tenant", slug)).answer
+    after = (await saas("token", "--tenant", slug, **rotated)).answer
+
+    async with serve(create_app(msgspec.structs.replace(settings, **rotated))) as http:
+        for token in (before, after):
+            answer = await http.get("/v1/projects", headers=bearer(token))
+            assert answer.status_code == 200
+    assert (await tenant.get("/v1/projects", headers=bearer(after))).status_code == 401
 
 
 async def test_url_prints_the_address_of_each_role(saas: Saas, settings: Settings) -> None:

@@ -102,7 +102,7 @@ def test_secrets_are_made_once_and_never_in_production(tmp_path: Path) -> None:
         resolved(msgspec.structs.replace(settings, environment="prod"))
 
 
-@pytest.mark.parametrize("name", ["platform_key", "metrics_token"])
+@pytest.mark.parametrize("name", ["platform_key", "metrics_token", "sealing_secret"])
 def test_short_secret_is_refused_in_production(name: str) -> None:
     good = Settings(
         environment="prod",

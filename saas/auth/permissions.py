@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable
 from enum import Enum
 
+# Of a route that every principal of the tenant may call. No role has it, no key can be given it.
+EVERYONE = "everyone"
+
 
 class Role(Enum):
     """From the strongest to the weakest. Not a StrEnum: `<` would compare the spelling."""

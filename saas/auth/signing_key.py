@@ -9,7 +9,7 @@ from typing import Literal
 import jwt
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import HMACAlgorithm, OKPAlgorithm
 
@@ -18,17 +18,35 @@ from saas.settings import Settings
 
 MIN_SECRET_BYTES = 32
 
-Algorithm = Literal["EdDSA", "HS256"]
+Algorithm = Literal[
+    "EdDSA",
+    "ES256",
+    "ES384",
+    "ES512",
+    "HS256",
+    "PS256",
+    "PS384",
+    "PS512",
+    "RS256",
+    "RS384",
+    "RS512",
+]
+
+
+class VerificationKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that proves signatures. The algorithm belongs to the key, never to a token's header
+    (RFC 8725, 3.1)."""
+
+    key_id: str
+    algorithm: Algorithm
+    verifier: jwt.PyJWK
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
-    """The installation's key. The algorithm belongs to the key, never to a token's header
-    (RFC 8725, 3.1)."""
+    """The installation's key, and what proves its signatures: a token names it by its `key_id`."""
 
-    algorithm: Algorithm
     signer: jwt.PyJWK
-    verifier: jwt.PyJWK
-    key_id: str
+    verification: VerificationKey
 
 
 def signing_key_from(settings: Settings) -> SigningKey:
@@ -39,10 +57,46 @@ def signing_key_from(settings: Settings) -> SigningKey:
     if settings.jwt_key is not None:
         return _eddsa_key(settings.jwt_key)
     if settings.jwt_secret is not None:
-        return _hs256_key(settings.jwt_secret)
+        key = hs256_key(settings.jwt_secret, name="SAAS_JWT_SECRET")
+        return SigningKey(signer=key.verifier, verification=key)
     raise ConfigurationError(
         "set SAAS_JWT_KEY (an Ed25519 private key, PEM) or SAAS_JWT_SECRET (32 bytes or more)"
     )
+
+
+def ed25519_key(public_key: Ed25519PublicKey) -> VerificationKey:
+    """Its id is the thumbprint of RFC 7638, with the members of RFC 8037."""
+    public_jwk = OKPAlgorithm.to_jwk(public_key, as_dict=True)
+    canonical = json.dumps(public_jwk, sort_keys=True, separators=(",", ":"))
+    return VerificationKey(
+        key_id=_base64url(hashlib.sha256(canonical.encode("ascii")).digest()),
+        algorithm="EdDSA",
+        verifier=jwt.PyJWK(public_jwk, "EdDSA"),
+    )
+
+
+def hs256_key(text: str, *, name: str) -> VerificationKey:
+    """Raises ConfigurationError, which calls the secret `name`, for a weak one."""
+    # The environment spells bytes that are not UTF-8 as lone surrogates (PEP 383).
+    secret = text.encode("utf-8", "surrogateescape")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ConfigurationError(f"{name} is shorter than {MIN_SECRET_BYTES} bytes")
+    refuse_key_document(secret, name=name)
+    key = jwt.PyJWK({"kty": "oct", "k": _base64url(secret)}, "HS256")
+    key.Algorithm = _CheckedHMAC(HMACAlgorithm.SHA256)
+    # A MAC and not a hash of the secret. No token has this text as its signing input, for it has
+    # no dot, so it reveals less than any token does.
+    tag = hmac.digest(secret, b"key id of the signing key", "sha256")
+    return VerificationKey(key_id=_base64url(tag[:16]), algorithm="HS256", verifier=key)
+
+
+def refuse_key_document(secret: bytes, *, name: str) -> None:
+    """Raises ConfigurationError for a PEM or JWK: a public key used as a secret is known to the
+    whole world (CVE-2022-29217)."""
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+    except jwt.InvalidKeyError:
+        raise ConfigurationError(f"{name} is a key document, not a secret") from None
 
 
 class _CheckedHMAC(HMACAlgorithm):
@@ -59,33 +113,10 @@ def _eddsa_key(pem: str) -> SigningKey:
         private_key = None
     if not isinstance(private_key, Ed25519PrivateKey):
         raise ConfigurationError("SAAS_JWT_KEY is no unencrypted Ed25519 private key in PEM")
-    public_jwk = OKPAlgorithm.to_jwk(private_key.public_key(), as_dict=True)
-    # The thumbprint of RFC 7638 with the members of RFC 8037.
-    canonical = json.dumps(public_jwk, sort_keys=True, separators=(",", ":"))
     return SigningKey(
-        algorithm="EdDSA",
         signer=jwt.PyJWK(OKPAlgorithm.to_jwk(private_key, as_dict=True), "EdDSA"),
-        verifier=jwt.PyJWK(public_jwk, "EdDSA"),
-        key_id=_base64url(hashlib.sha256(canonical.encode("ascii")).digest()),
+        verification=ed25519_key(private_key.public_key()),
     )
-
-
-def _hs256_key(text: str) -> SigningKey:
-    # The environment spells bytes that are not UTF-8 as lone surrogates (PEP 383).
-    secret = text.encode("utf-8", "surrogateescape")
-    if len(secret) < MIN_SECRET_BYTES:
-        raise ConfigurationError(f"SAAS_JWT_SECRET is shorter than {MIN_SECRET_BYTES} bytes")
-    try:
-        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
-    except jwt.InvalidKeyError:
-        # A public key used as a secret is known to the whole world (CVE-2022-29217).
-        raise ConfigurationError("SAAS_JWT_SECRET is a key document, not a secret") from None
-    key = jwt.PyJWK({"kty": "oct", "k": _base64url(secret)}, "HS256")
-    key.Algorithm = _CheckedHMAC(HMACAlgorithm.SHA256)
-    # A MAC and not a hash of the secret. No token has this text as its signing input, for it has
-    # no dot, so it reveals less than any token does.
-    tag = hmac.digest(secret, b"key id of the signing key", "sha256")
-    return SigningKey(algorithm="HS256", signer=key, verifier=key, key_id=_base64url(tag[:16]))
 
 
 def _base64url(data: bytes) -> str:

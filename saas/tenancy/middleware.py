@@ -9,6 +9,8 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from saas import context
+from saas.auth.keys import SCHEME
+from saas.auth.permissions import EVERYONE
 from saas.auth.tokens import TokenIssuer
 from saas.context import NO_ORIGIN, RequestOrigin
 from saas.db.database import Database
@@ -23,7 +25,8 @@ Post = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
 
 class TenancyMiddleware(ASGIMiddleware):
     """Every handler is on one plane, by its `opt`: `tenant` (the default) needs a `permission`,
-    `platform` an operator's credential, `open` nothing. What is not declared is refused.
+    which may be EVERYONE, `platform` an operator's credential, `open` nothing. What is not declared
+    is refused.
     `post` calls the handler of a POST on the first two; there is no transaction around the third.
     """
 
@@ -73,7 +76,8 @@ class TenancyMiddleware(ASGIMiddleware):
         principal = entry.principal
         state = scope["state"]
         state["tenant_id"], state["actor"] = entry.tenant_id, principal.actor
-        if permission is None or permission not in principal.permissions:
+        state["is_api_key"] = credential.startswith(SCHEME)
+        if permission != EVERYONE and permission not in principal.permissions:
             raise PermissionDenied(permission or "that no role has")
         context.bind(principal, _origin(scope))
 
@@ -102,7 +106,8 @@ def _credential(scope: Scope) -> tuple[str, list[str]]:
             scheme, _, text = value.decode("latin-1").partition(" ")
             if scheme.lower() != "bearer":
                 raise Unauthenticated
-            found.append(text.strip())
+            # Blanks alone: str.strip() would give one token more spellings.
+            found.append(text.strip(" "))
         elif name == b"x-api-key":
             if not value.startswith(b"sk_"):
                 raise Unauthenticated

@@ -57,8 +57,15 @@ class Tenant(Base):
                 "tenancy": "control",
                 "tenant_column": "id",
                 "app": ("SELECT", "UPDATE"),
-                # Its own display name is all that a tenant may change of itself.
-                "app_updates": ("name", "version", "updated_at", "updated_by"),
+                # All that a tenant may change of itself: its display name, and the end of its
+                # tokens.
+                "app_updates": (
+                    "name",
+                    "tokens_valid_from",
+                    "version",
+                    "updated_at",
+                    "updated_by",
+                ),
                 "platform": ("SELECT", "INSERT", "UPDATE"),
             }
         },

@@ -18,7 +18,7 @@ from sqlalchemy import Executable, bindparam, func, select
 from saas import context
 from saas.auth.keys import ParsedKey, matches, parse_api_key
 from saas.auth.permissions import PermissionCatalogue
-from saas.auth.tokens import Claims, TokenIssuer
+from saas.auth.tokens import Claims
 from saas.context import Principal
 from saas.db.models import table_of
 from saas.db.pool import Pool
@@ -26,6 +26,8 @@ from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
 from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
+from saas.tenancy.revocation import issued_since
+from saas.tenancy.tenant_tokens import TenantTokens
 
 _keys, _members = table_of(ApiKeyRow), table_of(Member)
 _tenants, _plans = table_of(Tenant), table_of(Plan)
@@ -47,7 +49,7 @@ class Resolver:
     def __init__(
         self,
         pool: Pool,
-        tokens: TokenIssuer,
+        tokens: TenantTokens,
         catalogue: PermissionCatalogue,
         *,
         cache_seconds: float,
@@ -94,8 +96,8 @@ class Resolver:
             key = parse_api_key(credential)
             if key is None:
                 raise Unauthenticated
-            return await self._of_key(key.tenant_id, key.key_id, key)
-        claims = self._tokens.verify(credential)
+            return await self._of_key(key.tenant_id, key.key_id, key, None)
+        claims = await self._tokens.verify(credential)
         tenant_id = claims.tenant_id
         if tenant_id is None:
             raise Unauthenticated
@@ -105,15 +107,18 @@ class Resolver:
         except msgspec.ValidationError:
             raise Unauthenticated from None
         if is_key:
-            entry, expires_at = await self._of_key(tenant_id, subject, None)
+            entry, expires_at = await self._of_key(tenant_id, subject, None, claims.issued_at)
         else:
-            entry, expires_at = await self._of_member(tenant_id, subject), math.inf
+            entry, expires_at = (
+                await self._of_member(tenant_id, subject, claims.issued_at),
+                math.inf,
+            )
         return self._narrowed(entry, claims), min(expires_at, claims.expires_at)
 
     async def _of_key(
-        self, tenant_id: UUID, key_id: UUID, presented: ParsedKey | None
+        self, tenant_id: UUID, key_id: UUID, presented: ParsedKey | None, issued_at: int | None
     ) -> tuple[Entry, float]:
-        row = await self._fetch(_KEY, tenant_id, key_id)
+        row = await self._fetch(_KEY, tenant_id, key_id, issued_at)
         if presented is not None and not matches(row["secret_hash"], presented.secret_hash):
             raise Unauthenticated
         permissions = self._catalogue.narrowed(row["role"], row["permissions"])
@@ -121,16 +126,19 @@ class Resolver:
         entry = self._entry(row, tenant_id, f"key:{key_id}", permissions)
         return entry, expires_at.timestamp() if expires_at else math.inf
 
-    async def _of_member(self, tenant_id: UUID, member_id: UUID) -> Entry:
-        row = await self._fetch(_MEMBER, tenant_id, member_id)
+    async def _of_member(self, tenant_id: UUID, member_id: UUID, issued_at: int) -> Entry:
+        row = await self._fetch(_MEMBER, tenant_id, member_id, issued_at)
         permissions = self._catalogue.of_role(row["role"])
         return self._entry(row, tenant_id, f"member:{member_id}", permissions)
 
-    async def _fetch(self, statement: Statement, tenant_id: UUID, id: UUID) -> Mapping[str, Any]:
+    async def _fetch(
+        self, statement: Statement, tenant_id: UUID, id: UUID, issued_at: int | None
+    ) -> Mapping[str, Any]:
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
         with context.acting_as(finder):
             async with Transaction(self._pool, read_only=True) as work:
-                rows = await work.run(statement, {"tenant_id": tenant_id, "id": id})
+                values = {"tenant_id": tenant_id, "id": id, "issued_at": issued_at}
+                rows = await work.run(statement, values)
                 await work.commit()
         if not rows:
             raise Unauthenticated
@@ -169,6 +177,7 @@ def _with_tenant(statement: Any, tenant_id: Any) -> Any:
         )
         .join_from(tenant_id.table, _tenants, _tenants.c.id == tenant_id)
         .join(_plans, _plans.c.slug == _tenants.c.plan)
+        .where(issued_since(_tenants.c.tokens_valid_from))
     )
 
 
@@ -192,6 +201,7 @@ def _member_statement() -> Executable:
         _members.c.id == bindparam("id"),
         _members.c.deleted_at.is_(None),
         _members.c.status == "active",
+        issued_since(_members.c.tokens_valid_from),
     )
     return statement
 

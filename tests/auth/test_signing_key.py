@@ -26,9 +26,11 @@ PUBLIC_PEM = ED25519.public_key().public_bytes(
 
 
 def test_key_id_is_stable_and_tells_keys_apart() -> None:
-    first, same, other = (signing_key_from(Settings(jwt_secret=c * 32)) for c in "xxy")
+    first, same, other = (
+        signing_key_from(Settings(jwt_secret=c * 32)).verification.key_id for c in "xxy"
+    )
 
-    assert first.key_id == same.key_id != other.key_id
+    assert first == same != other
 
 
 def test_key_id_of_ed25519_is_the_thumbprint_of_its_public_key() -> None:
@@ -36,7 +38,7 @@ def test_key_id_of_ed25519_is_the_thumbprint_of_its_public_key() -> None:
     d = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
     key = signing_key_from(Settings(jwt_key=pem_of(Ed25519PrivateKey.from_private_bytes(d))))
 
-    assert key.key_id == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    assert key.verification.key_id == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 def test_secret_is_not_seen_in_its_key() -> None:
@@ -44,7 +46,7 @@ def test_secret_is_not_seen_in_its_key() -> None:
 
     assert SECRET not in repr(key)
     assert _base64url(SECRET.encode()) not in repr(key)
-    assert key.key_id[:8] not in _base64url(hashlib.sha256(SECRET.encode()).digest())
+    assert key.verification.key_id[:8] not in _base64url(hashlib.sha256(SECRET.encode()).digest())
 
 
 UNUSABLE: dict[str, Settings] = {
@@ -64,8 +66,8 @@ UNUSABLE: dict[str, Settings] = {
 
 @pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE)
 def test_unusable_signing_key_stops_the_start(unusable: Settings) -> None:
-    assert signing_key_from(Settings(jwt_secret="x" * 32)).algorithm == "HS256"
-    assert signing_key_from(Settings(jwt_key=pem_of(ED25519))).algorithm == "EdDSA"
+    assert signing_key_from(Settings(jwt_secret="x" * 32)).verification.algorithm == "HS256"
+    assert signing_key_from(Settings(jwt_key=pem_of(ED25519))).verification.algorithm == "EdDSA"
 
     with pytest.raises(ConfigurationError) as refusal:
         signing_key_from(unusable)

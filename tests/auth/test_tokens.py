@@ -7,6 +7,7 @@ import base64
 import hmac
 import json
 import re
+import string
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 from pem import pem_of
 
 from saas.auth.signing_key import signing_key_from
-from saas.auth.tokens import Claims, TokenIssuer
-from saas.errors import Invalid, Unauthenticated
+from saas.auth.tokens import TokenIssuer
+from saas.errors import Unauthenticated
 from saas.settings import Settings
 
 Json = dict[str, Any]
@@ -37,6 +38,7 @@ PUBLIC_PEM = ED25519.public_key().public_bytes(
     serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
 )
 ABSENT = ...
+DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
 
 def plane_of(algorithm: str, audience: str, *, requires_tenant: bool) -> TokenIssuer:
@@ -108,11 +110,21 @@ HOSTILE_HEADERS = [
     *each("crit", None, [], {}, "exp", [1], ["exp"], ["typ"], ["b64"]),
     {"crit": ["b64"], "b64": True},
     {"crit": ["b64"], "b64": False},
-    {"b64": False},
+    *each("b64", True, False),
+    *each("jku", "https://saas.example/.well-known/jwks.json", "file:///dev/null", None),
+    *each("x5u", "https://evil.example/cert.pem", ""),
+    *each("jwk", {"kty": "oct", "k": "dw"}, None),
+    *each("x5c", ["MIIB"], []),
     *each("kid", None, "", 1, [], "k" * 2_000, "k" * 10_000, "a\0b", "x' UNION SELECT 'a"),
     *each("kid", "../../dev/null", "/dev/null", "https://evil.example/jwks.json"),
     *(b'["at+jwt"]', b"null", b"{", b"1", b'{"typ":"\xff"}', b"[" * 2_500),
     b'{"typ":"at+jwt","alg":' + b"[" * 900 + b"]" * 900 + b"}",
+    b'{"typ":"at+jwt","alg":"none","alg":"%s"}',
+    b'{"typ":"at+jwt","alg":"%s","\\u0061lg":"%s"}',
+    b'{"typ":"JWT","typ":"at+jwt","alg":"%s"}',
+    b'{"typ":"at+jwt","alg":"%s","x":{"a":1,"a":1}}',
+    b'{"typ":"at+jwt","alg":"%s","x":NaN}',
+    b'\xef\xbb\xbf{"typ":"at+jwt","alg":"%s"}',
 ]
 
 HUGE = 10**400
@@ -192,7 +204,7 @@ MANGLINGS = [
 HARMLESS: list[tuple[Json, Json]] = [
     ({"typ": "application/at+jwt"}, {}),
     ({"typ": "AT+JWT"}, {}),
-    ({"jku": "https://evil.example", "x5u": "file:///", "jwk": ATTACKER_JWK}, {}),
+    ({"x5t": "0", "cty": "x", "nonce": "n"}, {}),
     ({}, {"iat": At(-100), "exp": At(-5)}),
     ({}, {"iat": At(5), "exp": At(905)}),
     ({}, {"nbf": At(5)}),
@@ -218,6 +230,8 @@ def brief(value: object) -> str:
 def test_well_signed_hostile_header_is_refused(algorithm: str, header: Json | bytes) -> None:
     assert TENANTS[algorithm].verify(forge(algorithm=algorithm)).subject == "key:1"
 
+    if isinstance(header, bytes):
+        header = header.replace(b"%s", algorithm.encode())
     assert_refused(TENANTS[algorithm], forge(header, algorithm=algorithm))
 
 
@@ -232,8 +246,7 @@ def test_well_signed_hostile_claims_are_refused(algorithm: str, claims: Json | b
 @pytest.mark.parametrize(("algorithm", "header", "sign"), FORGERIES.values(), ids=FORGERIES)
 def test_token_with_forged_signature_is_refused(algorithm: str, header: Json, sign: Sign) -> None:
     plane = TENANTS[algorithm]
-    allowed_header = {name: value for name, value in header.items() if name != "alg"}
-    assert plane.verify(forge(allowed_header, algorithm=algorithm)).subject == "key:1"
+    assert plane.verify(forge(algorithm=algorithm)).subject == "key:1"
 
     assert_refused(plane, forge(header, algorithm=algorithm, sign=sign))
 
@@ -260,6 +273,23 @@ def test_any_flipped_bit_of_the_signature_is_refused(algorithm: str) -> None:
     for bit in range(len(good) * 8):
         flipped = (int.from_bytes(good, "big") ^ 1 << bit).to_bytes(len(good), "big")
         assert_refused(plane, f"{message}.{base64url(flipped)}")
+
+
+def test_each_segment_has_one_spelling() -> None:
+    plane = TENANTS["HS256"]
+    # 32 bytes of a signature, and a header and payload of 3n + 1: each ends in a digit with bits
+    # to spare, which a lenient reader ignores.
+    claims = json_of({**GOOD_CLAIMS, "x": ""})
+    token = forge(json_of({"typ": "at+jwt", "alg": "HS256"}).ljust(34), claims.ljust(250))
+    assert plane.verify(token).subject == "key:1"
+
+    for place in (token.index("."), token.rindex("."), len(token)):
+        digit = DIGITS[DIGITS.index(token[place - 1]) + 1]
+        assert_refused(plane, token[: place - 1] + digit + token[place:])
+        resigned = f"{token[: place - 1]}{digit}{token[place:]}".rpartition(".")[0]
+        signature = base64url(SIGNERS["HS256"](resigned.encode()))
+        if place < len(token):
+            assert_refused(plane, f"{resigned}.{signature}")
 
 
 @pytest.mark.parametrize(("header", "claims"), HARMLESS, ids=brief)
@@ -297,81 +327,6 @@ def test_planes_stay_apart_even_with_one_audience() -> None:
     assert_refused(tenants, platform.issue("ada", tenant_id=None))
     assert_refused(platform, tenants.issue("key:1", tenant_id=TENANT))
     assert_refused(platform, forge(claims={"tid": None}))
-
-
-ASKED = st.fixed_dictionaries(
-    {
-        "subject": st.text("abc:é-09", min_size=1, max_size=200),
-        "tenant_id": st.uuids(),
-        "role": st.none() | st.sampled_from(["owner", "admin", "member", "viewer"]),
-        "permissions": st.none() | st.frozensets(st.text("ab:", min_size=1), max_size=5),
-    }
-)
-
-
-@pytest.mark.parametrize("algorithm", KEYS)
-@given(asked=ASKED, ttl=st.integers(1, 900))
-@settings(max_examples=50, deadline=None)
-def test_verified_token_says_what_was_issued(algorithm: str, asked: Json, ttl: int) -> None:
-    asked_at = int(time.time())
-
-    said = TENANTS[algorithm].verify(TENANTS[algorithm].issue(**asked, ttl_seconds=ttl))
-
-    assert asked_at <= said.issued_at <= time.time()
-    assert said == Claims(**asked, issued_at=said.issued_at, expires_at=said.issued_at + ttl)
-
-
-@pytest.mark.parametrize("algorithm", KEYS)
-def test_header_names_type_algorithm_and_key(algorithm: str) -> None:
-    token = TENANTS[algorithm].issue("a", tenant_id=TENANT)
-
-    header = json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))
-
-    key_id = signing_key_from(KEYS[algorithm]).key_id
-    assert header == {"typ": "at+jwt", "alg": algorithm, "kid": key_id}
-
-
-@pytest.mark.parametrize("ttl_seconds", [901, 10**9, 0, -1])
-def test_lifetime_outside_1_to_900_seconds_is_not_issued(ttl_seconds: int) -> None:
-    plane = TENANTS["HS256"]
-    assert plane.issue("a", tenant_id=TENANT, ttl_seconds=900)
-
-    with pytest.raises(Invalid) as refusal:
-        plane.issue("a", tenant_id=TENANT, ttl_seconds=ttl_seconds)
-
-    assert [error.pointer for error in refusal.value.errors] == ["/ttl_seconds"]
-
-
-def test_permissions_too_long_for_a_token_are_not_issued() -> None:
-    plane = TENANTS["HS256"]
-    names = [f"resource_{number}:read" for number in range(200)]
-    assert plane.verify(plane.issue("a", tenant_id=TENANT, permissions=names[:100]))
-
-    with pytest.raises(Invalid) as refusal:
-        plane.issue("a", tenant_id=TENANT, permissions=names)
-
-    assert [error.pointer for error in refusal.value.errors] == ["/permissions"]
-
-
-UNFIT: list[tuple[str, UUID | None, str]] = [
-    *(("a", None, "owner"), ("a", TENANT, ""), ("a", TENANT, "r" * 201)),
-    *(("", TENANT, "owner"), ("s" * 201, TENANT, "owner"), ("a\0", TENANT, "owner")),
-]
-
-
-@pytest.mark.parametrize(("subject", "tenant_id", "role"), UNFIT, ids=brief)
-def test_unfit_claims_are_not_issued(subject: str, tenant_id: UUID | None, role: str) -> None:
-    assert TENANTS["HS256"].issue("a", tenant_id=TENANT, role="owner")
-
-    with pytest.raises(ValueError, match="no token of this plane"):
-        TENANTS["HS256"].issue(subject, tenant_id=tenant_id, role=role)
-
-
-def test_platform_token_is_not_issued_for_a_tenant() -> None:
-    assert PLATFORM["HS256"].issue("ada", tenant_id=None)
-
-    with pytest.raises(ValueError, match="tid does not fit"):
-        PLATFORM["HS256"].issue("ada", tenant_id=TENANT)
 
 
 ANY_JSON = st.recursive(

@@ -34,7 +34,7 @@ def body_of(
 ) -> dict[str, Any]:
     """A body whose texts all carry `marker` and none of which was there before. `references` maps
     a field to the table that it refers to, `parents` a table to the id of a row in it."""
-    return _Body(marker, parents, references).struct(inspect.type_info(struct))
+    return _Body(marker, parents, references).struct(_present(inspect.type_info(struct)))
 
 
 def with_value(body: Any, pointer: Pointer, value: Any) -> Any:
@@ -64,8 +64,7 @@ class _Body:
         }
 
     def _value(self, name: str, kind: inspect.Type) -> Any:
-        if isinstance(kind, inspect.UnionType):
-            kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
+        kind = _present(kind)
         if isinstance(kind, inspect.UUIDType):
             return self._parents.get(self._references.get(name, ""), str(uuid4()))
         if isinstance(kind, inspect.StructType):
@@ -81,6 +80,13 @@ class _Body:
             lengths = {"least": kind.min_length, "most": kind.max_length}
             return text_for(self._marker, **lengths, pattern=kind.pattern)
         return _scalar(name, kind)
+
+
+def _present(kind: inspect.Type) -> inspect.Type:
+    """What may be left out, as it is where it is not."""
+    if not isinstance(kind, inspect.UnionType):
+        return kind
+    return next(one for one in kind.types if not isinstance(one, inspect.NoneType))
 
 
 def text_for(

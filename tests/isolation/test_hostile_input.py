@@ -183,6 +183,8 @@ async def test_a_header_that_means_nothing_is_refused_or_ignored(
     # A write is refused without any header too: only the header could make it a success.
     path = own_path(route, attacker) if reads else path_to(route, "x")
     content = None if route.body is None else b"{}]"
+    if not (reads or route.parameters or route.body):
+        path += "?unknown="
 
     for headers in NO_HEADERS:
         credential = ("Authorization", f"Bearer {attacker.caller.key}".encode())

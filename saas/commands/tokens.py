@@ -1,0 +1,89 @@
+"""The commands about access tokens: to sign one, and to end all of a tenant or a member."""
+
+from uuid import UUID
+
+import msgspec
+import rich_click as click
+
+from saas.auth.signing_key import signing_key_from
+from saas.auth.tokens import TokenIssuer
+from saas.commands.on_database import with_database
+from saas.context import Principal, acting_as
+from saas.db.database import Database
+from saas.db.transaction import platform_transaction, transaction
+from saas.errors import ConfigurationError
+from saas.settings import Settings
+from saas.tenancy.directory import first_owner, tenant_by_slug
+from saas.tenancy.revocation import Revoked, revoke_member_tokens, revoke_tenant_tokens
+
+
+@click.group(invoke_without_command=True)
+@click.option("--tenant", "slug", help="The tenant's slug; without it a platform token.")
+@click.option(
+    "--subject",
+    help="A member's id or key:<id>, or an operator's name.  [default: the first owner, or cli]",
+)
+@click.option("--ttl", "ttl_seconds", default=900, show_default=True, help="Lifetime in seconds.")
+@click.pass_context
+def token(context: click.Context, slug: str | None, subject: str | None, ttl_seconds: int) -> None:
+    """Print a signed access token, or end those that are out."""
+    if context.invoked_subcommand is not None:
+        if slug or subject:
+            raise click.UsageError("Options of a command stand behind it.")
+        return
+
+    async def work(database: Database, settings: Settings) -> str:
+        tenant_id = await _tenant_id(database, slug) if slug else None
+        default = str(await _first_owner(database, tenant_id)) if tenant_id else "cli"
+        if tenant_id and subject:
+            _as_id(subject.removeprefix("key:"), "--subject: a member's id or key:<id>")
+        issuer = TokenIssuer(
+            signing_key_from(settings),
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience if tenant_id else settings.platform_audience,
+            requires_tenant=tenant_id is not None,
+        )
+        return issuer.issue(subject or default, tenant_id=tenant_id, ttl_seconds=ttl_seconds)
+
+    click.echo(with_database(work))
+
+
+@token.command()
+@click.option("--tenant", "slug", required=True, help="The tenant's slug.")
+@click.option("--member", help="A member's id.  [default: everybody, API keys' tokens too]")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def revoke(slug: str, member: str | None, as_json: bool) -> None:
+    """End every access token of a tenant, or of one member, within 5 s; API keys live on."""
+    member_id = _as_id(member, "--member: a member's id") if member else None
+
+    async def work(database: Database, _: Settings) -> Revoked:
+        who = Principal(tenant_id=await _tenant_id(database, slug), actor="platform:cli")
+        with acting_as(who):
+            async with transaction(database):
+                if member_id is None:
+                    return await revoke_tenant_tokens()
+                return await revoke_member_tokens(member_id)
+
+    valid_from = with_database(work).tokens_valid_from
+    if as_json:
+        click.echo(msgspec.json.encode({"tokens_valid_from": valid_from}).decode())
+    else:
+        click.echo(f"Tokens issued before {valid_from:%Y-%m-%d %H:%M:%S} UTC are refused.")
+
+
+def _as_id(text: str, what: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ConfigurationError(what) from None
+
+
+async def _tenant_id(database: Database, slug: str) -> UUID:
+    async with platform_transaction(database):
+        return (await tenant_by_slug(slug)).id
+
+
+async def _first_owner(database: Database, tenant_id: UUID) -> UUID:
+    with acting_as(Principal(tenant_id=tenant_id, actor="platform:cli")):
+        async with transaction(database, read_only=True):
+            return await first_owner()

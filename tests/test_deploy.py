@@ -187,6 +187,7 @@ def ask(port: int, path: str, key: str, body: object = None) -> dict[str, object
         (("migrate",), {"SAAS_MIGRATION_DATABASE_URL": "postgresql://x@127.0.0.1:1/saas"}),
         (("bootstrap", "postgresql://x@127.0.0.1:1/saas"), {}),
         (("bootstrap",), {}),
+        (("serve",), {"SAAS_DATABASE_URL": "postgresql://x@127.0.0.1:1/y", "SAAS_ISSUERS": "[["}),
         (("serve",), {"SAAS_ENVIRONMENT": "prod", "SAAS_DATABASE_URL": "postgresql://x@/y"}),
     ],
     ids=str,

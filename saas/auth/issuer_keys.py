@@ -1,8 +1,8 @@
 """One issuer's keys as they are now, read off the path of any request.
 
 A key in hand is found at once, whatever the issuer does. An unknown one makes its request wait a
-little for a reading that begins after it, so that a key which is new works the first time; such
-readings are rationed, and so are those who wait.
+little for a reading that begins after it, so that a key which is new works the first time. There
+are only so many such readings, and only so many may wait for them.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from saas.auth.signing_key import VerificationKey
 KEPT_SECONDS = 24 * 60 * 60
 WAIT_SECONDS = 2
 _RETRY_SECONDS = 15
-# Readings for unknown keys: some at once, then one in a while.
+# Readings for unknown keys: some at once, then one in a while, which is less than the wait.
 _BURST = 10
-_SECONDS_PER_READING = 2
+_SECONDS_PER_READING = 1.0
 _MOST_WAITING = 100
 
 
@@ -62,16 +62,12 @@ class IssuerKeys:
         if self._running is not None:
             await asyncio.wait([self._running])
         key = self._keys.find(key_id)
-        if key is None and self._next is not None and self._is_granted():
-            # That one may have begun before the key was there; the next one begins now.
+        if key is None and self._next is not None:
+            # That one may have begun before the key was there.
             self._wanted.set()
             await asyncio.wait([self._next])
             key = self._keys.find(key_id)
         return key
-
-    def _is_granted(self) -> bool:
-        # Whoever comes while a reading is wanted joins it: it has not begun.
-        return self._wanted.is_set() or self._ration.take()
 
     async def refresh_for_ever(self) -> None:
         """Read the keys now, and again and again."""
@@ -94,6 +90,8 @@ class IssuerKeys:
                 await self._wanted.wait()
         except TimeoutError:
             return
+        # Whoever comes meanwhile waits for the same reading.
+        await asyncio.sleep(self._ration.take())
 
     async def _refresh(self) -> None:
         try:
@@ -125,10 +123,9 @@ class _Ration:
     def __init__(self) -> None:
         self._due_at = 0.0
 
-    def take(self) -> bool:
+    def take(self) -> float:
+        """How many seconds to wait before one more."""
         now = time.monotonic()
-        due_at = max(self._due_at, now) + _SECONDS_PER_READING
-        if due_at - now > _BURST * _SECONDS_PER_READING:
-            return False
-        self._due_at = due_at
-        return True
+        due_at = max(self._due_at, now)
+        self._due_at = due_at + _SECONDS_PER_READING
+        return max(0.0, due_at - now - (_BURST - 1) * _SECONDS_PER_READING)

@@ -82,18 +82,26 @@ async def test_key_that_comes_while_the_keys_are_read_is_found_by_the_next_readi
 
 async def test_unknown_keys_are_rationed_and_a_known_one_never_waits(monkeypatch):
     monkeypatch.setattr(issuer_keys, "_SECONDS_PER_READING", 3_600)
+    monkeypatch.setattr(issuer_keys, "WAIT_SECONDS", 0.05)
     provider = Provider()
 
     async with refreshed(provider) as keys:
         assert await keys.find("first")
-        for number in range(30):
+        for number in range(issuer_keys._BURST + 5):
             assert await keys.find(f"unknown {number}") is None
         assert provider.asked == 1 + issuer_keys._BURST
-        provider.may_answer.clear()
         assert await keys.find("first")
-        # What the ration refuses does not wait either.
-        provider.names.append("second")
-        assert await keys.find("second") is None
+
+
+async def test_new_key_is_found_at_once_also_when_the_ration_is_used_up(monkeypatch):
+    monkeypatch.setattr(issuer_keys, "_SECONDS_PER_READING", 0.05)
+    provider = Provider()
+
+    async with refreshed(provider) as keys:
+        assert await keys.find("first")
+        for number in range(3 * issuer_keys._BURST):
+            provider.names.append(f"key {number}")
+            assert await keys.find(f"key {number}")
 
 
 async def test_only_so_many_wait(monkeypatch):

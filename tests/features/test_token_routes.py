@@ -121,7 +121,6 @@ async def test_token_is_exchanged_for_no_other(tenant, member_with, operator, ht
     for caller in (of_key, member_with(tenant), member_with(tenant, role="viewer")):
         refused = await exchange(caller)
         assert (refused.status_code, refused.json()["code"]) == (403, "api_key_required")
-        # Nor is the body looked at before.
         assert (await exchange(caller, {"ttl_seconds": 60})).status_code == 403
     assert (await exchange(operator)).status_code == 401
     assert (await http.post("/v1/auth/token")).status_code == 401

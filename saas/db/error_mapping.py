@@ -15,6 +15,7 @@ from saas.errors import (
     AlreadyExists,
     FieldError,
     Invalid,
+    ReadOnly,
     SaasError,
     StillReferenced,
     Unavailable,
@@ -62,6 +63,8 @@ def refusal_for(error: Exception) -> Exception:
         return _refused_value(error, state) or error
     if state in _RETRY:
         return Unavailable(_RETRY[state])
+    if state == "25006":
+        return ReadOnly()
     if state.startswith(_LOST) or _is_connection_loss(error):
         return Unavailable()
     return error

@@ -8,6 +8,8 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
+from saas.cli_access import access
+from saas.cli_lifecycle import COMMANDS
 from saas.cli_lint import lint
 from saas.cli_new import new
 from saas.cli_tenants import tenant, token
@@ -134,6 +136,8 @@ def url(role: str) -> None:
     click.echo(addresses[role])
 
 
+for command in (*COMMANDS, access):
+    tenant.add_command(command)
 cli.add_command(lint)
 cli.add_command(new)
 cli.add_command(tenant)
@@ -145,8 +149,15 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return cli(args=arguments)
     except (ConfigurationError, SaasError) as error:
-        err.print(f"saas: {error}", markup=False)
+        err.print(f"saas: {_line(error)}", markup=False)
         sys.exit(2)
+
+
+def _line(error: ConfigurationError | SaasError) -> str:
+    """What it says; where that is "see errors", the errors themselves."""
+    if isinstance(error, SaasError) and error.errors and error.message == error.detail:
+        return "; ".join(f"{fault.pointer}: {fault.message}" for fault in error.errors)
+    return str(error)
 
 
 if __name__ == "__main__":

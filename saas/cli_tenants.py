@@ -17,9 +17,15 @@ from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction
 from saas.dev.run import running_database
-from saas.errors import ConfigurationError
+from saas.errors import ConfigurationError, NotFound
 from saas.settings import Settings, load_settings
-from saas.tenancy.directory import TenantRead, all_tenants, first_owner, tenant_by_slug
+from saas.tenancy.directory import (
+    TenantRead,
+    all_tenants,
+    first_owner,
+    tenant_by_id,
+    tenant_by_slug,
+)
 from saas.tenancy.onboarding import Onboard, Onboarded, onboard
 
 Result = TypeVar("Result")
@@ -30,7 +36,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @click.group()
 def tenant() -> None:
-    """Onboard and list tenants."""
+    """Tenants, from onboarding to the certificate of their deletion."""
 
 
 @tenant.command("create")
@@ -66,7 +72,7 @@ def create_tenant(
 
     settings = load_settings()
     # A fresh embedded installation is made on the way; nobody's own server is migrated unasked.
-    done = _with_database(work, prepare=settings.is_embedded)
+    done = with_database(work, prepare=settings.is_embedded)
     if as_json:
         shown = {"tenant": done.tenant, "owner_id": done.owner_id, "api_key": done.api_key.text}
         click.echo(msgspec.json.encode(shown).decode())
@@ -84,7 +90,7 @@ def list_tenants(as_json: bool) -> None:
         async with platform_transaction(database):
             return await all_tenants()
 
-    tenants = _with_database(work)
+    tenants = with_database(work)
     if as_json:
         for row in tenants:
             click.echo(msgspec.json.encode(row).decode())
@@ -126,14 +132,12 @@ def token(slug: str | None, subject: str | None, ttl_seconds: int) -> None:
         )
         return issuer.issue(subject or default, tenant_id=tenant_id, ttl_seconds=ttl_seconds)
 
-    click.echo(_with_database(work))
+    click.echo(with_database(work))
 
 
 def _check_subject(subject: str) -> None:
-    try:
-        UUID(subject.removeprefix("key:"))
-    except ValueError:
-        raise ConfigurationError("--subject of a tenant: a member's id or key:<id>") from None
+    if not _is_id(subject.removeprefix("key:")):
+        raise ConfigurationError("--subject of a tenant: a member's id or key:<id>")
 
 
 async def _tenant_id(database: Database, slug: str) -> UUID:
@@ -147,9 +151,30 @@ async def _first_owner(database: Database, tenant_id: UUID) -> UUID:
             return await first_owner()
 
 
-def _with_database(
+async def find_tenant(database: Database, name: str) -> TenantRead:
+    """The tenant of this slug or id; a slug may look like an id. Raises NotFound."""
+    async with platform_transaction(database):
+        try:
+            return await tenant_by_slug(name)
+        except NotFound:
+            if not _is_id(name):
+                raise
+            return await tenant_by_id(UUID(name))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def with_database(
     work: Callable[[Database, Settings], Awaitable[Result]], *, prepare: bool = False
 ) -> Result:
+    """What `work` gives, on the running installation's database."""
+
     async def main(settings: Settings) -> Result:
         urls = str(settings.database_url), str(settings.platform_database_url)
         async with Database(*urls, size=2) as database:

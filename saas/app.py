@@ -17,8 +17,10 @@ from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current
 from saas.errors import ConfigurationError
+from saas.features.access import access_handlers
 from saas.features.admin import admin_handlers
 from saas.features.audit import audit_handlers
+from saas.features.lifecycle import lifecycle_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
@@ -26,6 +28,7 @@ from saas.features.tokens import token_handlers
 from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
+from saas.tenancy.purging import purging
 from saas.tenancy.resolver import Resolver
 from saas.tenancy.tenant_tokens import TenantTokens
 from saas.web.cursors import Cursors
@@ -102,6 +105,8 @@ def _handlers(
         *audit_handlers(cursors),
         *stats_handlers([resource.name for resource in resources]),
         *admin_handlers(cursors),
+        *lifecycle_handlers(settings.offboarding_grace_days),
+        *access_handlers(cursors),
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
         jwks_route(public_keys_of(settings)),
         *docs_routes,
@@ -157,7 +162,8 @@ def _serving(settings: Settings, database: Database, issuers: ExternalIssuers) -
         )
         if findings.errors:
             raise ConfigurationError("; ".join(findings.errors))
-        async with database, issuers.refreshing():
+        purges = purging(database, settings.purge_interval_seconds)
+        async with database, issuers.refreshing(), purges:
             yield
         # The servers end a worker without running its exit handlers.
         output.flush()

@@ -52,8 +52,15 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return cli(args=arguments)
     except (ConfigurationError, SaasError) as error:
-        err.print(f"saas: {error}", markup=False)
+        err.print(f"saas: {_line(error)}", markup=False)
         sys.exit(2)
+
+
+def _line(error: ConfigurationError | SaasError) -> str:
+    """What it says; where that is "see errors", the errors themselves."""
+    if isinstance(error, SaasError) and error.errors and error.message == error.detail:
+        return "; ".join(f"{fault.pointer}: {fault.message}" for fault in error.errors)
+    return str(error)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ travel together, so they can never disagree.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
@@ -78,6 +78,11 @@ def bind(new_principal: Principal | None, new_origin: RequestOrigin) -> None:
     (https://github.com/python/cpython/issues/140947)."""
     _principal.set(new_principal)
     _origin.set(new_origin)
+
+
+def entering(tenant_id: UUID, actor: str) -> AbstractContextManager[None]:
+    """Act inside this tenant from where the platform's own work comes from, as its `actor`."""
+    return acting_as(Principal(tenant_id=tenant_id, actor=actor), origin())
 
 
 @contextmanager

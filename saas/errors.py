@@ -73,6 +73,13 @@ class ApiKeyRequired(SaasError):
     detail = "Send an API key. A token cannot be exchanged for another."
 
 
+class ReadOnly(SaasError):
+    """A write with a credential that may only read, or on a route that only reads."""
+
+    status, code, title = 403, "read_only", "Read only"
+    detail = "This may only read."
+
+
 class TenantSuspended(SaasError):
     """Told only to the suspended tenant's own members; strangers get NotFound."""
 
@@ -138,6 +145,26 @@ class ParentGone(Conflict):
 class StillReferenced(Conflict):
     code, title = "still_referenced", "Still referenced"
     detail = "Other rows refer to this one. Change or delete them first."
+
+
+class WrongTenantStatus(Conflict):
+    """The tenant is not, or no longer, in a state that allows this; `tenant_status` is its own."""
+
+    code, title = "wrong_tenant_status", "Wrong tenant status"
+
+    def __init__(self, detail: str, tenant_status: str) -> None:
+        super().__init__(detail, tenant_status=tenant_status)
+
+
+class PurgeRunning(Conflict):
+    code, title = "purge_running", "Purge running"
+    detail = "Another process is purging this tenant."
+
+
+class PurgeIncomplete(Conflict):
+    """Rows of a tenant are left that no model here declares, or that cannot be counted."""
+
+    code, title = "purge_incomplete", "Purge incomplete"
 
 
 class IdempotencyKeyInUse(Conflict):

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool_timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     statement_timeout_ms: PositiveInt = 30_000
     principal_cache_seconds: Annotated[float, msgspec.Meta(ge=0, le=5)] = 5.0
+    offboarding_grace_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 30
+    purge_interval_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
     platform_key: str | None = None
     jwt_secret: str | None = None
     jwt_key: str | None = None

@@ -111,6 +111,8 @@ def settings_for(postgres: EmbeddedPostgres, database: str, folder: Path) -> Set
         jwt_secret="a secret of the suite, long enough",
         metrics_token="metrics-token",
         access_log=False,
+        # A test that purges does so itself.
+        purge_interval_seconds=0,
     )
 
 

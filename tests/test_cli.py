@@ -17,7 +17,7 @@ import pytest
 
 from saas.app import create_app
 from saas.cli import main
-from saas.commands.tenants import out as terminal
+from saas.commands.on_database import out as terminal
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
 from saas.installation import as_environment

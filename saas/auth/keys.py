@@ -1,7 +1,8 @@
 """API keys: their text, what is stored of it, and their comparison. Look-up is not done here.
 
 `sk_`, the key id (22 digits of base62), the tenant id (22), 32 random bytes (43). The tenant id
-is in the key so that it is looked up inside that tenant's own row-level security.
+is in the key so that it is looked up inside that tenant's own row-level security. An operator's
+access to a tenant has the same text behind `bg_` (break glass).
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 SCHEME = "sk_"
+ACCESS_SCHEME = "bg_"
 ID_DIGITS = 22
 SECRET_DIGITS = 43
 PREFIX_LENGTH = len(SCHEME) + ID_DIGITS
@@ -42,10 +44,10 @@ class ParsedKey(msgspec.Struct, frozen=True):
     secret_hash: bytes
 
 
-def new_api_key(tenant_id: UUID, key_id: UUID) -> ApiKey:
+def new_api_key(tenant_id: UUID, key_id: UUID, *, scheme: str = SCHEME) -> ApiKey:
     """A key with a fresh secret of 256 bits. So much randomness cannot be guessed, hence one
     SHA-256 is enough to store it; a slow hash is for what people choose."""
-    prefix = SCHEME + _to_base62(key_id.int, ID_DIGITS)
+    prefix = scheme + _to_base62(key_id.int, ID_DIGITS)
     secret = _to_base62(int.from_bytes(secrets.token_bytes(32), "big"), SECRET_DIGITS)
     return ApiKey(
         key_id=key_id,
@@ -56,13 +58,13 @@ def new_api_key(tenant_id: UUID, key_id: UUID) -> ApiKey:
     )
 
 
-def parse_api_key(text: str) -> ParsedKey | None:
+def parse_api_key(text: str, *, scheme: str = SCHEME) -> ParsedKey | None:
     """None for every text that `new_api_key` cannot have made."""
-    if len(text) != KEY_LENGTH or not text.startswith(SCHEME):
+    if len(text) != KEY_LENGTH or not text.startswith(scheme):
         return None
-    if not (text.isascii() and text[len(SCHEME) :].isalnum()):
+    if not (text.isascii() and text[len(scheme) :].isalnum()):
         return None
-    key_id = text[len(SCHEME) : PREFIX_LENGTH]
+    key_id = text[len(scheme) : PREFIX_LENGTH]
     tenant_id = text[PREFIX_LENGTH:TENANT_END]
     secret = text[TENANT_END:]
     # The digits stand in the order of ASCII, so text of one width compares as its numbers do.

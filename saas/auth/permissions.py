@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from enum import Enum
 
+from saas.errors import PermissionDenied
+
 # Of a route that every principal of the tenant may call. No role has it, no key can be given it.
 EVERYONE = "everyone"
 
@@ -47,6 +49,12 @@ class PermissionCatalogue:
         them all; an empty list leaves none."""
         of_role = self.of_role(role)
         return of_role if permissions is None else of_role.intersection(permissions)
+
+
+def require(permission: str, held: frozenset[str]) -> None:
+    """Raises PermissionDenied for a route whose permission is not among those held."""
+    if permission != EVERYONE and permission not in held:
+        raise PermissionDenied(permission)
 
 
 _VIEWER = frozenset({"stats:read", "members:read", "tenant:read"})

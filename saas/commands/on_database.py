@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from uuid import UUID
 
 from rich.console import Console
 
 from saas.db.database import Database
+from saas.db.transaction import platform_transaction
 from saas.dev.running import running_database
+from saas.errors import NotFound
 from saas.settings import Settings, load_settings
+from saas.tenancy.directory import TenantRead, tenant_by_id, tenant_by_slug
 
 Result = TypeVar("Result")
 
+out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -28,3 +33,22 @@ def with_database(
 
     with running_database(load_settings(), err, prepare=prepare) as settings:
         return asyncio.run(main(settings))
+
+
+async def find_tenant(database: Database, name: str) -> TenantRead:
+    """The tenant of this slug or id; a slug may look like an id. Raises NotFound."""
+    async with platform_transaction(database):
+        try:
+            return await tenant_by_slug(name)
+        except NotFound:
+            if not _is_id(name):
+                raise
+            return await tenant_by_id(UUID(name))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

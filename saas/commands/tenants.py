@@ -2,11 +2,12 @@
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from saas.commands.on_database import with_database
+from saas.commands.access import access
+from saas.commands.lifecycle import COMMANDS
+from saas.commands.on_database import out, with_database
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import ConfigurationError
@@ -14,12 +15,10 @@ from saas.settings import Settings, load_settings
 from saas.tenancy.directory import TenantRead, all_tenants
 from saas.tenancy.onboarding import Onboard, Onboarded, onboard
 
-out = Console(soft_wrap=True, highlight=False)
-
 
 @click.group()
 def tenant() -> None:
-    """Onboard and list tenants."""
+    """Tenants, from onboarding to the certificate of their deletion."""
 
 
 @tenant.command("create")
@@ -90,3 +89,7 @@ def list_tenants(as_json: bool) -> None:
         created = f"{row.created_at:%Y-%m-%d %H:%M}"
         table.add_row(row.slug, str(row.id), escape(row.name), row.plan, row.status, created)
     out.print(table)
+
+
+for command in (*COMMANDS, access):
+    tenant.add_command(command)

@@ -12,7 +12,8 @@ from saas.db.models import TenantRow, security
 
 
 class AuditLog(TenantRow):
-    """Written by triggers alone; `id` is time-ordered (UUIDv7), so it is the order of entries."""
+    """Written by triggers and functions of the owner alone; `id` is time-ordered (UUIDv7), so it is
+    the order of entries."""
 
     __tablename__ = "audit_log"
     __security__ = security(app=("SELECT",), audited=False)
@@ -29,9 +30,10 @@ class AuditLog(TenantRow):
 
 
 class AuditEntry(msgspec.Struct):
-    """`action` is insert, update, delete, soft_delete or restore; `changes` maps each changed
-    field to its old and new value, though the log holds them as {"old": {…}, "new": {…}}. Where it
-    has `is_new`, the version and the authors and times of a new row follow from the entry."""
+    """`action` is insert, update, delete, soft_delete, restore or access (an operator enters the
+    tenant: docs/tenant-life.md); `changes` maps each changed field to its old and new value,
+    though the log holds them as {"old": {…}, "new": {…}}. Where it has `is_new`, the version and
+    the authors and times of a new row follow from the entry."""
 
     id: UUID
     at: datetime

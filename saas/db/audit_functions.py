@@ -6,13 +6,7 @@ trigger argument is the entity's name (on Citus TG_TABLE_NAME names the shard), 
 columns whose values must not appear in the log.
 """
 
-from typing import NamedTuple
-
-
-class AuditFunction(NamedTuple):
-    name: str
-    body: str
-
+from saas.db.definer_functions import DefinerFunction
 
 # `changes` is {"old": {…}, "new": {…}}: the whole row for an insert or a delete, the changed
 # columns for an update. version, updated_at and updated_by follow from any change; alone they are
@@ -112,26 +106,4 @@ BEGIN
   RETURN NULL;
 END"""
 
-AUDIT_FUNCTIONS = (AuditFunction("audit_row", _ROW), AuditFunction("audit_inserted", _INSERTED))
-
-
-def create_audit_function(function: AuditFunction) -> str:
-    return (
-        f"CREATE OR REPLACE FUNCTION public.{function.name}() RETURNS trigger LANGUAGE plpgsql "
-        # A pinned path: no other schema can lend its operators to a definer function.
-        "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
-        f"$function$\n{function.body}\n$function$"
-    )
-
-
-def drop_audit_function(function: AuditFunction) -> str:
-    return f"DROP FUNCTION public.{function.name}()"
-
-
-def close_audit_function(function: AuditFunction, roles: tuple[str, ...] = ("public",)) -> str:
-    # Triggers fire without it; nobody needs to attach a definer function to a table of their own.
-    return f"REVOKE ALL ON FUNCTION public.{function.name}() FROM {', '.join(roles)}"
-
-
-def open_audit_function(function: AuditFunction, roles: tuple[str, ...]) -> str:
-    return f"GRANT EXECUTE ON FUNCTION public.{function.name}() TO {', '.join(roles)}"
+AUDIT_FUNCTIONS = (DefinerFunction("audit_row", _ROW), DefinerFunction("audit_inserted", _INSERTED))

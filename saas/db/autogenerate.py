@@ -11,15 +11,14 @@ from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 
 from saas.db.audit import AuditLog
-from saas.db.audit_functions import (
-    AUDIT_FUNCTIONS,
-    AuditFunction,
-    close_audit_function,
-    create_audit_function,
-    drop_audit_function,
-    open_audit_function,
+from saas.db.catalog import DEFINER_FUNCTIONS, Catalogue, read_catalogue, required_function
+from saas.db.definer_functions import (
+    DefinerFunction,
+    close_function,
+    create_function,
+    drop_function,
+    open_function,
 )
-from saas.db.catalog import Catalogue, read_catalogue, required_function
 from saas.db.drift import Change, Changes, security_changes, unguarded
 from saas.db.rls import Security, required_security
 
@@ -64,7 +63,7 @@ def _compare(
     # Before the tables, whose triggers call them; so they are dropped after the tables.
     operations[:0] = [
         SecurityOp(change)
-        for function in AUDIT_FUNCTIONS
+        for function in DEFINER_FUNCTIONS
         for change in _function_changes(catalogue, function)
     ]
     return PriorityDispatchResult.CONTINUE
@@ -99,20 +98,22 @@ def _table_name(operation: MigrateOperation) -> str | None:
     return getattr(operation, "table_name", None)
 
 
-def _function_changes(catalogue: Catalogue, function: AuditFunction) -> list[Change]:
-    actual, required = catalogue.functions.get(function.name), required_function(function)
-    create = create_audit_function(function)
+def _function_changes(catalogue: Catalogue, function: DefinerFunction) -> list[Change]:
+    actual, required = catalogue.functions.get(function.signature), required_function(function)
+    create = create_function(function)
     if actual is None:
-        # PostgreSQL lets everybody execute a new function.
-        close = Change(close_audit_function(function), "")
-        return [Change(create, drop_audit_function(function)), close]
+        # PostgreSQL lets everybody execute a new function. Dropping it takes all rights away.
+        close = Change(close_function(function), "")
+        opened = [Change(open_function(function, required.executors), "")]
+        made = [Change(create, drop_function(function)), close]
+        return made + (opened if required.executors else [])
     changes = []
-    if actual._replace(executors=()) != required:
-        changes.append(Change(create, catalogue.sources[function.name]))
-    if actual.executors:
-        roles = actual.executors
-        close = Change(close_audit_function(function, roles), open_audit_function(function, roles))
-        changes.append(close)
+    if actual._replace(executors=required.executors) != required:
+        changes.append(Change(create, catalogue.sources[function.signature]))
+    if lost := tuple(role for role in actual.executors if role not in required.executors):
+        changes.append(Change(close_function(function, lost), open_function(function, lost)))
+    if gained := tuple(role for role in required.executors if role not in actual.executors):
+        changes.append(Change(open_function(function, gained), close_function(function, gained)))
     return changes
 
 

@@ -1,4 +1,4 @@
-"""What guards the tables of a database in truth: policies, grants, triggers and audit functions,
+"""What guards the tables of a database in truth: policies, grants, triggers and definer functions,
 read from PostgreSQL's catalogues as the same values that `rls.py` requires."""
 
 from collections import defaultdict
@@ -6,15 +6,21 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from saas.db.audit_functions import AuditFunction
+from saas.db.audit_functions import AUDIT_FUNCTIONS
+from saas.db.definer_functions import DefinerFunction
+from saas.db.platform_functions import PLATFORM_FUNCTIONS
 from saas.db.rls import Grant, Policy, Security, Trigger, quote
 from saas.db.roles import OWNER
 
+DEFINER_FUNCTIONS = (*AUDIT_FUNCTIONS, *PLATFORM_FUNCTIONS)
+
 
 class Function(NamedTuple):
-    """A trigger function. `executors` are the roles that may use it, besides its owner."""
+    """A function in PL/pgSQL. `executors` are the roles that may use it, besides its owner."""
 
     name: str
+    arguments: str
+    returns: str
     body: str
     is_definer: bool
     settings: tuple[str, ...]
@@ -23,7 +29,7 @@ class Function(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """Of schema public: tables and trigger functions by name; `sources` is the SQL that makes
+    """Of schema public: tables by name, functions by signature; `sources` is the SQL that makes
     each of the functions again."""
 
     tables: dict[str, Security]
@@ -54,24 +60,29 @@ def read_catalogue(connection: psycopg.Connection[Any]) -> Catalogue:
             )
             for name, enabled, forced in tables
         },
-        functions={
-            name: Function(name, body, is_definer, tuple(settings), owner, tuple(executors))
-            for name, body, is_definer, settings, owner, executors, _ in functions
-        },
-        sources={row[0]: row[-1] for row in functions},
+        functions={f"{row[0]}({row[1]})": _function(*row[:-1]) for row in functions},
+        sources={f"{row[0]}({row[1]})": row[-1] for row in functions},
     )
 
 
-def required_function(function: AuditFunction) -> Function:
-    """What `create_audit_function` and `close_audit_function` leave in the catalogue."""
+def required_function(function: DefinerFunction) -> Function:
+    """What `create_function`, `close_function` and `open_function` leave in the catalogue."""
     return Function(
         name=function.name,
+        arguments=function.arguments,
+        returns=function.returns,
         body=f"\n{function.body}\n",
         is_definer=True,
         settings=("search_path=pg_catalog, pg_temp",),
         owner=OWNER,
-        executors=(),
+        executors=tuple(sorted(function.executors)),
     )
+
+
+def _function(*row: Any) -> Function:
+    name, arguments, returns, body, is_definer, settings, owner, executors = row
+    lists = tuple(settings), tuple(executors)
+    return Function(name, arguments, returns, body, is_definer, lists[0], owner, lists[1])
 
 
 def _policies(connection: psycopg.Connection[Any]) -> dict[str, list[Policy]]:
@@ -137,12 +148,12 @@ FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal"""
 
 _FUNCTIONS = """
-SELECT proname, prosrc, prosecdef, coalesce(proconfig, '{}'), pg_get_userbyid(proowner),
+SELECT proname, pg_get_function_arguments(pg_proc.oid), pg_get_function_result(pg_proc.oid), prosrc,
+       prosecdef, coalesce(proconfig, '{}'), pg_get_userbyid(proowner),
        array(SELECT coalesce(rolname, 'public')::text
              FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
              LEFT JOIN pg_roles ON pg_roles.oid = grantee
              WHERE grantee <> proowner ORDER BY 1),
        pg_get_functiondef(pg_proc.oid)
-FROM pg_proc
-WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' AND pronargs = 0
-  AND prorettype = 'trigger'::regtype"""
+FROM pg_proc JOIN pg_language ON pg_language.oid = prolang
+WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' AND lanname = 'plpgsql'"""

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from saas.db.audit_functions import AUDIT_FUNCTIONS
-from saas.db.catalog import Catalogue, read_catalogue, required_function
+from saas.db.catalog import DEFINER_FUNCTIONS, Catalogue, read_catalogue, required_function
 from saas.db.doctor_checks import DATABASE_CHECKS, ROLE_CHECKS, Check
 from saas.db.drift import security_changes
 from saas.db.migrate import current_revision, head_revision, known_revisions
@@ -129,10 +128,10 @@ def _drift(catalogue: Catalogue, *, is_ahead: bool) -> Findings:
             (warnings if is_ahead and is_grant else errors).append(
                 f"Table {table.name} is not guarded as its model says; needed: {change.do}."
             )
-    for function in AUDIT_FUNCTIONS:
-        if catalogue.functions.get(function.name) != required_function(function):
+    for function in DEFINER_FUNCTIONS:
+        if catalogue.functions.get(function.signature) != required_function(function):
             (warnings if is_ahead else errors).append(
-                f"Function {function.name}() is missing or not that of this version."
+                f"Function {function.signature} is missing or not that of this version."
             )
     return Findings(tuple(errors), tuple(warnings))
 

@@ -16,6 +16,7 @@ from saas.errors import (
     Deadlock,
     FieldError,
     Invalid,
+    ReadOnly,
     SaasError,
     StillReferenced,
     Unavailable,
@@ -65,6 +66,8 @@ def refusal_for(error: Exception) -> Exception:
         return Deadlock()
     if state in _RETRY:
         return Unavailable(_RETRY[state])
+    if state == "25006":
+        return ReadOnly()
     if state.startswith(_LOST) or _is_connection_loss(error):
         return Unavailable()
     return error

@@ -88,6 +88,8 @@ class Pool:
         self._is_closed = True
         for waiter in self._waiting:
             _expire(waiter)
+        if self._ending:
+            await asyncio.wait(self._ending)
         while self._free:
             connection = self._free.pop()
             try:

@@ -7,14 +7,14 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
 from saas.db.models import PROTECTED
-from saas.db.roles import APP, PLATFORM
+from saas.db.roles import APP, OWNER, PLATFORM
 
 # nullif: after a SET LOCAL the setting reads '' instead of NULL on a pooled connection.
 # Not wrapped in a sub-select: Citus refuses subqueries in policies; the repository's literal
 # tenant_id predicate is what the index uses.
 TENANT_SETTING = "nullif(current_setting('app.tenant_id', true), '')::uuid"
 # The same expression as PostgreSQL prints it back (pg_get_expr), for the drift check.
-_DEPARSED = "(NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid"
+DEPARSED_TENANT = "(NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid"
 
 # SQLAlchemy leaves its dialects without types.
 _PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
@@ -26,8 +26,8 @@ _UPDATABLE_BOOKKEEPING = frozenset(
 
 
 class Policy(NamedTuple):
-    """One policy. Ours are FOR ALL, with one `expression` for USING and WITH CHECK; one found in
-    a database may be for another `command` or have another `check`."""
+    """One policy. Nearly all of ours are FOR ALL, with one `expression` for USING and WITH CHECK;
+    one found in a database may be for another `command` or have another `check`."""
 
     name: str
     permissive: bool
@@ -83,7 +83,7 @@ def required_security(table: Table) -> Security | None:
 def _policies(tenancy: str, tenant_column: str | None) -> list[Policy]:
     if tenant_column is None:
         return []
-    own_rows = f"({tenant_column} = {_DEPARSED})"
+    own_rows = f"({tenant_column} = {DEPARSED_TENANT})"
     if tenancy == "tenant":
         return [
             # PUBLIC, so that it binds the owner too: the audit functions run as the owner.
@@ -94,6 +94,8 @@ def _policies(tenancy: str, tenant_column: str | None) -> list[Policy]:
     return [
         Policy("tenant_isolation", True, (APP,), own_rows),
         Policy("platform_access", True, (PLATFORM,), "true"),
+        # For the owner's functions: whether the bound tenant is being deleted, and what is left.
+        Policy("owner_reads", True, (OWNER,), own_rows, command="SELECT"),
     ]
 
 
@@ -173,7 +175,7 @@ def create_policy(table: str, policy: Policy) -> str:
 def _clause(keyword: str, expression: str | None) -> str:
     if expression is None:
         return ""
-    expression = expression.replace(_DEPARSED, TENANT_SETTING)
+    expression = expression.replace(DEPARSED_TENANT, TENANT_SETTING)
     return f" {keyword} {expression if _is_enclosed(expression) else f'({expression})'}"
 
 

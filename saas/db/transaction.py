@@ -1,7 +1,7 @@
 """One transaction per request, begun at its first statement and ended by the framework's edge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -24,7 +24,8 @@ class Transaction:
 
     It takes a connection and begins at the first statement, bound to the principal of that moment,
     and refuses to go on under another one. Statements run one at a time. Whoever runs the block
-    commits; what is not committed at its end is rolled back.
+    commits; what is not committed at its end is rolled back. `recheck` is asked before it begins,
+    and what it gives is waited for: it may refuse the work.
     """
 
     __slots__ = (
@@ -34,14 +35,22 @@ class Transaction:
         "_is_over",
         "_pool",
         "_read_only",
+        "_recheck",
         "_streams",
         "_token",
         "_turn",
     )
 
-    def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        read_only: bool = False,
+        recheck: Callable[[], Awaitable[None] | None] | None = None,
+    ) -> None:
         self._pool = pool
         self._read_only = read_only
+        self._recheck = recheck
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
         self._turn = asyncio.Lock()
@@ -145,6 +154,11 @@ class Transaction:
 
     async def _begin(self) -> TenantConnection:
         connection = await self._pool.acquire()
+        # With a connection in hand, for which one may wait long; but not held while it is asked.
+        while self._recheck is not None and (answer := self._recheck()) is not None:
+            self._pool.release(connection)
+            await answer
+            connection = await self._pool.acquire()
         try:
             await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
         except BaseException:

@@ -16,6 +16,7 @@ from saas.web.answer import json_answer
 from saas.web.cursors import Cursors
 from saas.web.described import described, list_parameters
 from saas.web.pages import ListBody, list_answer, parse_page
+from saas.web.preconditions import etag_header
 from saas.web.row_request import row_id
 
 
@@ -73,7 +74,8 @@ async def onboard_tenant(request: Request[Any, Any, Any], data: JSONBody[Onboard
     ),
 )
 async def get_tenant(id: FromPath[str]) -> ASGIApp:
-    return json_answer(await tenant_by_id(row_id(id)))
+    row = await tenant_by_id(row_id(id))
+    return json_answer(row, headers=[etag_header(row.version)])
 
 
 def admin_handlers(cursors: Cursors) -> list[HTTPRouteHandler]:

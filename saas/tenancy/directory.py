@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 
 from saas import context
 from saas.db.filters import filter_shape_of, matching, paged, parameters, shape_of
@@ -20,25 +20,40 @@ from saas.db.row_operations import Page
 from saas.db.statements import ShapeCache, Statement, tenant_predicate
 from saas.db.transaction import current_transaction
 from saas.errors import NotFound
+from saas.limits import Limits
 from saas.tenancy.models import Member, Tenant
 
 _tenants, _members = table_of(Tenant), table_of(Member)
 
 
 class TenantRead(msgspec.Struct, frozen=True):
+    """`status` is active, suspended, deleting (until `purge_at` it can be undone) or deleted.
+    `limits` are its own alone, which go before those of the plan."""
+
     id: UUID
     slug: str
     name: str
     plan: str
     status: str
+    limits: Limits
+    purge_at: datetime | None
     version: int
     created_at: datetime
     created_by: str
     updated_at: datetime
     updated_by: str
 
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "limits", msgspec.convert(self.limits or {}, Limits))
 
-_SELECT = select(*(_tenants.c[name] for name in TenantRead.__struct_fields__))
+
+def shown_column(name: str) -> ColumnElement[Any]:
+    """The column behind a field of TenantRead, or the one of that name."""
+    return _tenants.c.limit_overrides if name == "limits" else _tenants.c[name]
+
+
+SHOWN = tuple(shown_column(name) for name in TenantRead.__struct_fields__)
+_SELECT = select(*SHOWN)
 _FIRST_OWNER = Statement(
     select(_members.c.id)
     .where(
@@ -55,7 +70,12 @@ _BY_SLUG = Statement(_SELECT.where(_tenants.c.slug == bindparam("slug")))
 _SEARCH = ("slug", "name")
 _pages = ShapeCache()
 
-grammar = QueryGrammar(_tenants, search=_SEARCH, fields=TenantRead.__struct_fields__)
+grammar = QueryGrammar(
+    _tenants,
+    search=_SEARCH,
+    hidden=("tokens_valid_from",),
+    fields=TenantRead.__struct_fields__,
+)
 """What a list of tenants takes: the same language as a resource's list."""
 
 
@@ -81,7 +101,7 @@ async def tenants(query: ListQuery | None = None) -> Page[TenantRead]:
     columns = with_sort_columns(kind.columns, query)
     statement = _pages.get(
         ("page", shape_of(query)),
-        lambda: paged(select(*(_tenants.c[name] for name in columns)), _tenants, query, _SEARCH),
+        lambda: paged(select(*map(shown_column, columns)), _tenants, query, _SEARCH),
     )
     found = await current_transaction().run(statement, parameters(query))
     rows, next_after, prev_before = window_of(found, query, columns)

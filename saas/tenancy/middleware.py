@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -10,15 +11,19 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from saas import context
 from saas.auth.keys import SCHEME
-from saas.auth.permissions import EVERYONE
+from saas.auth.permissions import require
 from saas.auth.tokens import TokenIssuer
 from saas.context import NO_ORIGIN, RequestOrigin
 from saas.db.database import Database
 from saas.db.transaction import Transaction
-from saas.errors import PermissionDenied, Unauthenticated
+from saas.errors import Unauthenticated
+from saas.tenancy.access_entry import Access
+from saas.tenancy.access_grants import record_use
+from saas.tenancy.admission import Admission, admit
 from saas.tenancy.resolver import Resolver
 
 _READS = frozenset({"GET", "HEAD"})
+_LONGEST = 2_000
 # What stands around the handler of a POST, inside its transaction.
 Post = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
 
@@ -50,46 +55,57 @@ class TenancyMiddleware(ASGIMiddleware):
         # Unconditionally, also to nothing: a server may run a request in the context of the
         # request before it on the same connection.
         context.bind(None, NO_ORIGIN)
+        admit(None)
         opt: dict[str, Any] = scope["route_handler"].opt
         plane = opt.get("plane", "tenant")
         if plane == "open" or _is_generated_options(scope, opt):
             await next_app(scope, receive, send)
             return
         credential, selected = _credential(scope)
-        read_only = scope.get("method") in _READS
         if plane == "platform":
-            await self._enter_platform(scope, credential)
-            pool = self._database.platform
+            work = self._enter_platform(scope, credential)
         else:
-            await self._enter_tenant(scope, credential, selected, opt.get("permission"))
-            pool = self._database.app
-        async with Transaction(pool, read_only=read_only):
+            permission = opt.get("permission", "that no role has")
+            work = await self._enter_tenant(scope, credential, selected, permission)
+        async with work:
             if scope.get("method") == "POST":
                 await self._post(scope, receive, send, next_app)
             else:
                 await next_app(scope, receive, send)
 
     async def _enter_tenant(
-        self, scope: Scope, credential: str, selected: list[str], permission: str | None
-    ) -> None:
+        self, scope: Scope, credential: str, selected: list[str], permission: str
+    ) -> Transaction:
         entry = await self._resolver.resolve(credential, selected)
-        principal = entry.principal
+        principal, access = entry.principal, entry.access
         state = scope["state"]
         state["tenant_id"], state["actor"] = entry.tenant_id, principal.actor
         state["is_api_key"] = credential.startswith(SCHEME)
-        if permission != EVERYONE and permission not in principal.permissions:
-            raise PermissionDenied(permission or "that no role has")
         context.bind(principal, _origin(scope))
+        if access is not None:
+            # Before its effect, and also where it is refused: the tenant reads of every attempt.
+            await record_use(self._database.platform, _use(scope, access))
+        require(permission, principal.permissions)
+        admission = Admission(self._resolver, credential, selected, permission)
+        admit(admission)
+        # READ ONLY whatever the handler does: a second lock behind an operator's permissions.
+        read_only = _is_reading(scope) or (access is not None and not access.may_write)
+        return Transaction(self._database.app, read_only=read_only, recheck=admission.recheck)
 
-    async def _enter_platform(self, scope: Scope, credential: str) -> None:
+    def _enter_platform(self, scope: Scope, credential: str) -> Transaction:
         actor = f"platform:{self._operator(credential)}"
         scope["state"]["actor"] = actor
         context.bind(None, _origin(scope))
+        return Transaction(self._database.platform, read_only=_is_reading(scope))
 
     def _operator(self, credential: str) -> str:
         if hmac.compare_digest(credential.encode("latin-1", "replace"), self._platform_key):
             return "key"
         return self._platform_tokens.verify(credential).subject
+
+
+def _is_reading(scope: Scope) -> bool:
+    return scope.get("method") in _READS
 
 
 def _is_generated_options(scope: Scope, opt: dict[str, Any]) -> bool:
@@ -118,6 +134,16 @@ def _credential(scope: Scope) -> tuple[str, list[str]]:
         # Two credentials could disagree about the tenant.
         raise Unauthenticated
     return found[0], selected
+
+
+def _use(scope: Scope, access: Access) -> dict[str, Any]:
+    """What the tenant reads of an operator's request. As text of a URL, which any log can hold."""
+    return {
+        "grant": access.grant_id,
+        "method": scope.get("method"),
+        "path": quote(scope["path"])[:_LONGEST],
+        "query": quote(scope["query_string"], safe="&=(),.:*-_~%+")[:_LONGEST],
+    }
 
 
 def _origin(scope: Scope) -> RequestOrigin:

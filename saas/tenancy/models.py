@@ -46,7 +46,8 @@ class Tenant(Base):
     tenant's row stays, so that nobody gets its slug or id again.
 
     `limit_overrides` replaces limits of the plan by name. Tokens issued before
-    `tokens_valid_from` are refused."""
+    `tokens_valid_from` are refused. `purge_at` ends the grace of a tenant that is being deleted;
+    `deletion` says who asked for that, and how far it is (`deletion.py`)."""
 
     __tablename__ = "tenants"
     __table_args__ = (
@@ -79,6 +80,7 @@ class Tenant(Base):
     limit_overrides: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     tokens_valid_from: Mapped[datetime | None]
     purge_at: Mapped[datetime | None]
+    deletion: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     created_by: Mapped[str]

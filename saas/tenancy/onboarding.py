@@ -1,5 +1,7 @@
 """Onboarding: tenant, first owner and first API key come into being together, or not at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -102,10 +104,18 @@ async def _insert_tenant(wish: Onboard, tenant_id: UUID, actor: str) -> None:
         "updated_by": actor,
     }
     try:
-        await _insert(_tenants, values)
+        with telling_of_plans():
+            await _insert(_tenants, values)
     except AlreadyExists:
         taken = FieldError("/slug", "taken", "Taken.")
         raise AlreadyExists("A tenant with this slug exists already.", errors=[taken]) from None
+
+
+@contextmanager
+def telling_of_plans() -> Iterator[None]:
+    """An unknown plan is refused by its name; it is all that a tenant refers to."""
+    try:
+        yield
     except Invalid as refusal:
         if [error.code for error in refusal.errors] != ["unknown_reference"]:
             raise

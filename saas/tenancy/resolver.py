@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Executable, bindparam, func, select
 
 from saas import context
-from saas.auth.keys import ParsedKey, matches, parse_api_key
+from saas.auth.keys import ACCESS_SCHEME, ParsedKey, matches, parse_api_key
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.tokens import Claims
 from saas.context import Principal
@@ -25,6 +25,7 @@ from saas.db.pool import Pool
 from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
+from saas.tenancy.access_entry import ACCESS, Access, principal_of_access
 from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
 from saas.tenancy.revocation import issued_since
 from saas.tenancy.tenant_tokens import TenantTokens
@@ -36,11 +37,13 @@ _KEY_SUBJECT = "key:"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A resolved credential: the principal, and the two names by which its tenant is selected."""
+    """A resolved credential: the principal, and the two names by which its tenant is selected.
+    `access` is there where the caller is an operator."""
 
     principal: Principal
     tenant_id: str
     slug: str
+    access: Access | None = None
 
 
 class Resolver:
@@ -59,7 +62,7 @@ class Resolver:
         self._pool = pool
         self._tokens = tokens
         self._catalogue = catalogue
-        self._cache_seconds = cache_seconds
+        self.cache_seconds = cache_seconds
         self._statement_timeout_ms = statement_timeout_ms
         self._most_remembered = most_remembered
         self._remembered: dict[bytes, tuple[float, Entry]] = {}
@@ -76,7 +79,7 @@ class Resolver:
         if found is None or found[0] <= now:
             entry, expires_at = await self._look_up(credential)
             # Never past the credential's own end.
-            seconds = min(self._cache_seconds, expires_at - time.time())
+            seconds = min(self.cache_seconds, expires_at - time.time())
             self._remember(digest, now + seconds, entry)
         else:
             entry = found[1]
@@ -97,6 +100,8 @@ class Resolver:
             if key is None:
                 raise Unauthenticated
             return await self._of_key(key.tenant_id, key.key_id, key, None)
+        if credential.startswith(ACCESS_SCHEME):
+            return await self._of_access(parse_api_key(credential, scheme=ACCESS_SCHEME))
         claims = await self._tokens.verify(credential)
         tenant_id = claims.tenant_id
         if tenant_id is None:
@@ -126,6 +131,18 @@ class Resolver:
         entry = self._entry(row, tenant_id, f"key:{key_id}", permissions)
         return entry, expires_at.timestamp() if expires_at else math.inf
 
+    async def _of_access(self, presented: ParsedKey | None) -> tuple[Entry, float]:
+        if presented is None:
+            raise Unauthenticated
+        tenant_id = presented.tenant_id
+        row = await self._fetch(ACCESS, tenant_id, presented.key_id, None)
+        if not matches(row["secret_hash"], presented.secret_hash):
+            raise Unauthenticated
+        timeout = self._statement_timeout_ms
+        principal = principal_of_access(row, tenant_id, self._catalogue, timeout)
+        access = Access(presented.key_id, row["may_write"])
+        return Entry(principal, str(tenant_id), row["slug"], access), row["expires_at"].timestamp()
+
     async def _of_member(self, tenant_id: UUID, member_id: UUID, issued_at: int) -> Entry:
         row = await self._fetch(_MEMBER, tenant_id, member_id, issued_at)
         permissions = self._catalogue.of_role(row["role"])
@@ -148,6 +165,9 @@ class Resolver:
     def _entry(
         self, row: Mapping[str, Any], tenant_id: UUID, actor: str, permissions: frozenset[str]
     ) -> Entry:
+        if row["tenant_status"] in ("deleting", "deleted"):
+            # Dead like a revoked one, from the offboarding on and after the purge alike.
+            raise Unauthenticated
         if row["tenant_status"] != "active":
             raise TenantSuspended
         timeout = row["limits"].get("statement_timeout_ms") or self._statement_timeout_ms

@@ -6,7 +6,6 @@ from typing import Any
 
 from saas.web.pages import ListBody
 from saas.web.problems import MEDIA_TYPE
-from saas.web.schemas import Read
 
 Json = dict[str, Any]
 
@@ -82,7 +81,7 @@ def complete_answer(answer: Json, status: int, body: Any, *, path: str) -> None:
     """Add the headers that an answer of this status and body carries on `path`."""
     names = [*_OF_STATUS.get(status, ()), *(_OF_API if path.startswith("/v1/") else ())]
     kind = getattr(body, "__origin__", body)
-    if isinstance(kind, type) and issubclass(kind, Read):
+    if "version" in getattr(kind, "__struct_fields__", ()):
         names.append("ETag")
     if kind is ListBody:
         names.append("Link")

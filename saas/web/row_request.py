@@ -1,6 +1,6 @@
 """What a request on one row asks for: its id, its fields, the version it expects, soft or hard."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
@@ -75,19 +75,33 @@ async def wanted_version(
     in_body: int | msgspec.UnsetType = msgspec.UNSET,
     include_deleted: bool = False,
 ) -> Wanted:
-    if_match = header(request, b"if-match")
-    if if_match is None and is_demanded:
+    async def present() -> int:
+        row = await repository.get(row_id(id), include_deleted=include_deleted)
+        version: int = row.version
+        return version
+
+    if is_demanded and header(request, b"if-match") is None:
         raise PreconditionRequired
-    wanted = versions_wanted(if_match)
+    return await wanted_version_of(request, present, in_body=in_body)
+
+
+async def wanted_version_of(
+    request: AnyRequest,
+    present: Callable[[], Awaitable[int]],
+    *,
+    in_body: int | msgspec.UnsetType = msgspec.UNSET,
+) -> Wanted:
+    """`present` is asked for the present version only where several demands have to hold at
+    once."""
+    wanted = versions_wanted(header(request, b"if-match"))
     if wanted is None:
         return Wanted(None if in_body is msgspec.UNSET else in_body)
     if len(wanted) == 1 and in_body is msgspec.UNSET:
         return Wanted(next(iter(wanted)), in_header=True)
-    # Several demands at once: each has to hold for the present version.
-    present: int = (await repository.get(row_id(id), include_deleted=include_deleted)).version
-    if present not in wanted:
+    version = await present()
+    if version not in wanted:
         return Wanted(_NO_VERSION, in_header=True)
-    return Wanted(present if in_body is msgspec.UNSET else in_body)
+    return Wanted(version if in_body is msgspec.UNSET else in_body)
 
 
 def is_hard(request: AnyRequest) -> bool:

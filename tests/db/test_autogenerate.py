@@ -11,9 +11,8 @@ from alembic.script import Script
 from sqlalchemy import CheckConstraint, MetaData, String, Table
 from sqlalchemy.orm import Mapped, mapped_column
 
-from saas.db.audit_functions import AUDIT_FUNCTIONS
 from saas.db.autogenerate import _pieces
-from saas.db.catalog import required_function
+from saas.db.catalog import DEFINER_FUNCTIONS, required_function
 from saas.db.migrate import head_revision, migrate
 from saas.db.models import TenantModel, reference, security, table_of
 from saas.db.rls import required_security
@@ -71,8 +70,8 @@ class Bench(NamedTuple):
         catalogue = self.database.catalogue()
         for table in metadata.sorted_tables:
             assert catalogue.tables[table.name] == required_security(table)
-        for function in AUDIT_FUNCTIONS:
-            assert catalogue.functions[function.name] == required_function(function)
+        for function in DEFINER_FUNCTIONS:
+            assert catalogue.functions[function.signature] == required_function(function)
 
     def _config(self, metadata: MetaData | None) -> Any:
         return self.checkout.config(self.database.url(MIGRATOR), metadata)
@@ -216,7 +215,10 @@ DRIFT = {
 
           RETURN NULL;	END$x$;
         GRANT EXECUTE ON FUNCTION audit_row() TO PUBLIC, saas_app;
-        ALTER FUNCTION audit_row() RESET search_path""",
+        ALTER FUNCTION audit_row() RESET search_path;
+        REVOKE EXECUTE ON FUNCTION purge_rows(text, integer) FROM saas_platform;
+        GRANT EXECUTE ON FUNCTION record_access(jsonb) TO saas_app;
+        DROP FUNCTION count_rows(text, text)""",
 }
 
 

@@ -72,6 +72,14 @@ DATABASE_FAULTS = {
         "AS 'BEGIN RETURN NULL; END'",
         "Function audit_row() is missing or not that",
     ),
+    "platform function open": (
+        "GRANT EXECUTE ON FUNCTION record_access(jsonb) TO saas_app",
+        "Function record_access(details jsonb) is missing or not that",
+    ),
+    "platform function gone": (
+        "DROP FUNCTION purge_rows(text, integer)",
+        "Function purge_rows(entity text, most integer) is missing",
+    ),
     "undeclared table": ("CREATE TABLE forgotten (tenant_id uuid)", "forgotten has a tenant_id"),
     "undeclared elsewhere": (
         "CREATE SCHEMA side; CREATE TABLE side.forgotten (tenant_id uuid)",

@@ -1,0 +1,107 @@
+"""Tenants at each stage of their life, and what is left of them."""
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import sql
+
+from isolation.raw import fill, raw_database
+from saas.app import create_app
+from saas.db.database import Database
+from saas.db.models import Base
+from saas.db.purge_statements import tenant_column
+
+
+@pytest.fixture(scope="session")
+def raw(postgres, settings):
+    with raw_database(postgres, "saas") as raw:
+        yield raw
+
+
+@pytest.fixture(scope="session")
+def superuser(postgres, settings):
+    """Past row-level security, on the migrated database."""
+    url = postgres.dsn(postgres.superuser, "saas")
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+async def database(settings):
+    """Pools of its own, as a second node has them."""
+    async with Database(settings.database_url, settings.platform_database_url, size=4) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+async def forgetful(settings, serve):
+    """A client of a second node, which remembers no credential: what is cut off is out at once."""
+    app = create_app(msgspec.structs.replace(settings, principal_cache_seconds=0))
+    async with serve(app) as client:
+        yield client
+
+
+@pytest.fixture
+def status_of(forgetful):
+    """How the node that remembers nothing answers a credential."""
+
+    async def ask(credential, path="/v1/projects"):
+        headers = {"Authorization": f"Bearer {credential}"}
+        return (await forgetful.get(path, headers=headers)).status_code
+
+    return ask
+
+
+@pytest.fixture
+def rewind(superuser):
+    """Let the grace period of an offboarded tenant be over."""
+
+    def run(tenant, to="now() - interval '1 second'"):
+        # The audit triggers need a bound tenant, whoever writes.
+        superuser.execute("SELECT set_config('app.tenant_id', %s, false)", [tenant.tenant_id])
+        statement = f"UPDATE tenants SET purge_at = {to} WHERE id = %s"
+        assert superuser.execute(statement, [tenant.tenant_id]).rowcount == 1
+
+    return run
+
+
+@pytest.fixture
+def offboard(operator, rewind):
+    """Offboard a tenant, whose grace period is over then."""
+
+    async def run(tenant):
+        answer = await operator.delete(f"/v1/admin/tenants/{tenant.tenant_id}")
+        assert answer.status_code == 202, answer.text
+        rewind(tenant)
+
+    return run
+
+
+@pytest.fixture
+def populate(raw):
+    """Put rows into every table of a tenant."""
+
+    def run(tenant):
+        fill(raw, tenant.tenant_id)
+
+    return run
+
+
+@pytest.fixture
+def rows_of(superuser):
+    """How many rows of a tenant each table holds, counted past all locks."""
+
+    def count(tenant):
+        columns = {table.name: tenant_column(table) for table in Base.metadata.sorted_tables}
+        return {
+            name: superuser.execute(
+                sql.SQL("SELECT count(*) FROM {} WHERE {} = %s").format(
+                    sql.Identifier(name), sql.Identifier(column.name)
+                ),
+                [tenant.tenant_id],
+            ).fetchone()[0]
+            for name, column in columns.items()
+            if column is not None
+        }
+
+    return count

@@ -17,13 +17,13 @@ from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current
 from saas.errors import ConfigurationError
-from saas.features.access import access_handlers
 from saas.features.admin import admin_handlers
 from saas.features.audit import audit_handlers
-from saas.features.lifecycle import lifecycle_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
+from saas.features.tenant_access import access_handlers
+from saas.features.tenant_lifecycle import lifecycle_handlers
 from saas.features.tokens import token_handlers
 from saas.installation import resolved
 from saas.settings import Settings, load_settings

@@ -64,9 +64,6 @@ grammar = _repository.grammar
 async def open_access(tenant_id: UUID, wish: AccessWish, *, operator: str) -> OpenedAccess:
     """Let `operator` in. Raises Invalid for an expiry that is past or too far, NotFound,
     WrongTenantStatus for a tenant that is being deleted."""
-    if not timedelta() < wish.expires_at - datetime.now(UTC) <= LONGEST:
-        message = "Give a time in the future, at most 24 hours ahead."
-        raise Invalid(errors=[FieldError("/expires_at", "out_of_range", message)])
     key = new_api_key(tenant_id, uuid7(), scheme=ACCESS_SCHEME)
     granted = {
         "tenant_id": tenant_id,
@@ -79,6 +76,9 @@ async def open_access(tenant_id: UUID, wish: AccessWish, *, operator: str) -> Op
     }
     with entering(tenant_id, operator):
         await _require_open(tenant_id)
+        if not timedelta() < wish.expires_at - datetime.now(UTC) <= LONGEST:
+            message = "Give a time in the future, at most 24 hours ahead."
+            raise Invalid(errors=[FieldError("/expires_at", "out_of_range", message)])
         await current_transaction().run(_OPEN, granted)
         told = {name: granted[name] for name in ("reason", "expires_at")}
         await _record({"grant": key.key_id, **told, "write": wish.write})
@@ -108,14 +108,16 @@ async def record_use(platform: Pool, details: dict[str, Any]) -> None:
     """Tell the bound tenant what the bound operator is about to do, and commit that. Raises
     Unauthenticated where the tenant is being deleted."""
     async with Transaction(platform) as work:
-        await _record(details)
+        if not await _record(details):
+            raise Unauthenticated
         await work.commit()
 
 
-async def _record(details: dict[str, Any]) -> None:
+async def _record(details: dict[str, Any]) -> bool:
+    """Whether there is still somebody to be told."""
     rows = await current_transaction().fetch(_RECORD, [details])
-    if not rows[0]["is_recorded"]:
-        raise Unauthenticated
+    is_recorded: bool = rows[0]["is_recorded"]
+    return is_recorded
 
 
 async def _require_open(tenant_id: UUID) -> None:

@@ -205,6 +205,8 @@ async def test_access_ends_with_its_time_with_its_revocation_and_with_its_tenant
     assert await statuses() == [401, 401, 200]
     await operator.delete(at)
     assert await statuses() == [401] * 3
+    last = other.body["access"]["id"]
+    assert (await operator.delete(f"{at}/access/{last}")).status_code == 204
 
 
 async def test_access_that_a_node_remembers_ends_with_its_tenant_at_once(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from purges import id_of
-from saas.commands.on_database import out as terminal
 
 from saas.cli import main
+from saas.commands.on_database import out as terminal
 from saas.installation import as_environment
 
 

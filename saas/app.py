@@ -75,6 +75,7 @@ def _database(settings: Settings) -> Database:
         settings.platform_database_url,
         size=settings.pool_size,
         acquire_timeout_seconds=settings.pool_timeout_seconds,
+        tenant_size=settings.connections_of_one_tenant,
     )
 
 

@@ -195,6 +195,16 @@ class PreconditionRequired(SaasError):
     detail = "This resource demands an If-Match header. Read the row for its ETag."
 
 
+class TooManyAtOnce(SaasError):
+    """The tenant's own requests hold every connection that one tenant may have at once."""
+
+    status, code, title = 429, "too_many_at_once", "Too many requests at once"
+    detail = "Too many requests of this tenant run at the same time. Send fewer at once."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class Unavailable(SaasError):
     """The database is away or every connection is busy; the caller may retry."""
 

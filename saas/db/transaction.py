@@ -1,7 +1,7 @@
 """One transaction per request, begun at its first statement and ended by the framework's edge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -24,7 +24,8 @@ class Transaction:
 
     It takes a connection and begins at the first statement, bound to the principal of that moment,
     and refuses to go on under another one. Statements run one at a time. Whoever runs the block
-    commits; what is not committed at its end is rolled back.
+    commits; what is not committed at its end is rolled back. `lane` is whose share of the pool it
+    takes, the tenant's unless another is named.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Transaction:
         "_connection",
         "_in_attempt",
         "_is_over",
+        "_lane",
         "_pool",
         "_read_only",
         "_streams",
@@ -39,9 +41,12 @@ class Transaction:
         "_turn",
     )
 
-    def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
+    def __init__(
+        self, pool: Pool, *, read_only: bool = False, lane: Hashable | None = None
+    ) -> None:
         self._pool = pool
         self._read_only = read_only
+        self._lane = lane
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
         self._turn = asyncio.Lock()
@@ -144,7 +149,9 @@ class Transaction:
             raise refusal_for(error) from error
 
     async def _begin(self) -> TenantConnection:
-        connection = await self._pool.acquire()
+        principal = context.principal_or_none()
+        lane = principal.tenant_id if self._lane is None and principal else self._lane
+        connection = await self._pool.acquire(lane)
         try:
             await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
         except BaseException:

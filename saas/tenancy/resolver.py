@@ -29,6 +29,9 @@ from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
 
 _keys, _members = table_of(ApiKeyRow), table_of(Member)
 _tenants, _plans = table_of(Tenant), table_of(Plan)
+# Look-ups share a lane of the pool: a credential that names a tenant proves nothing yet, so it must
+# not take connections from that tenant, and invented ones must not take all from everybody.
+_LOOK_UPS = "look-ups"
 # A token's subject is `key:<id>` or a member's id.
 _KEY_SUBJECT = "key:"
 
@@ -129,7 +132,7 @@ class Resolver:
     async def _fetch(self, statement: Statement, tenant_id: UUID, id: UUID) -> Mapping[str, Any]:
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
         with context.acting_as(finder):
-            async with Transaction(self._pool, read_only=True) as work:
+            async with Transaction(self._pool, read_only=True, lane=_LOOK_UPS) as work:
                 rows = await work.run(statement, {"tenant_id": tenant_id, "id": id})
                 await work.commit()
         if not rows:

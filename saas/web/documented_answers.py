@@ -50,7 +50,8 @@ HEADERS: Json = {
     ),
     "Link": _header("The next page (RFC 8288), while there is one.", {}) | {"required": False},
     "Location": _header("The new row.", {"format": "uri-reference"}),
-    "Retry-After": _header("Seconds to wait.", {"pattern": "^[0-9]+$"}),
+    # Not with a quota: waiting does not help there.
+    "Retry-After": _header("Seconds to wait.", {"pattern": "^[0-9]+$"}) | {"required": False},
     "Vary": _header("What else the answer depends on.", {}),
     "WWW-Authenticate": _header("RFC 6750.", {"pattern": "^Bearer"}),
     "X-Request-ID": _header(

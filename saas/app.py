@@ -17,6 +17,7 @@ from saas.db.transaction import commit_current
 from saas.errors import ConfigurationError
 from saas.features.admin import admin_handlers
 from saas.features.audit import audit_handlers
+from saas.features.plans import plan_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
@@ -92,6 +93,7 @@ def _handlers(
         *audit_handlers(cursors),
         *stats_handlers([resource.name for resource in resources]),
         *admin_handlers(cursors),
+        *plan_handlers,
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
         *docs_routes,
         metrics_route(metrics, settings.metrics_token),

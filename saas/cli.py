@@ -10,6 +10,7 @@ from rich.console import Console
 
 from saas.cli_lint import lint
 from saas.cli_new import new
+from saas.cli_plans import plan
 from saas.cli_tenants import tenant, token
 from saas.db.doctor import check_installation
 from saas.db.migrate import migrate as run_migrations
@@ -136,6 +137,7 @@ def url(role: str) -> None:
 
 cli.add_command(lint)
 cli.add_command(new)
+cli.add_command(plan)
 cli.add_command(tenant)
 cli.add_command(token)
 

@@ -1,31 +1,22 @@
 """The commands about tenants: the same code as the API's, in the operator's terminal."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
+from saas.cli_database import out, with_database
 from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction
-from saas.dev.run import running_database
 from saas.errors import ConfigurationError
 from saas.settings import Settings, load_settings
 from saas.tenancy.directory import TenantRead, all_tenants, first_owner, tenant_by_slug
 from saas.tenancy.onboarding import Onboard, Onboarded, onboard
-
-Result = TypeVar("Result")
-
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @click.group()
@@ -66,7 +57,7 @@ def create_tenant(
 
     settings = load_settings()
     # A fresh embedded installation is made on the way; nobody's own server is migrated unasked.
-    done = _with_database(work, prepare=settings.is_embedded)
+    done = with_database(work, prepare=settings.is_embedded)
     if as_json:
         shown = {"tenant": done.tenant, "owner_id": done.owner_id, "api_key": done.api_key.text}
         click.echo(msgspec.json.encode(shown).decode())
@@ -84,7 +75,7 @@ def list_tenants(as_json: bool) -> None:
         async with platform_transaction(database):
             return await all_tenants()
 
-    tenants = _with_database(work)
+    tenants = with_database(work)
     if as_json:
         for row in tenants:
             click.echo(msgspec.json.encode(row).decode())
@@ -126,7 +117,7 @@ def token(slug: str | None, subject: str | None, ttl_seconds: int) -> None:
         )
         return issuer.issue(subject or default, tenant_id=tenant_id, ttl_seconds=ttl_seconds)
 
-    click.echo(_with_database(work))
+    click.echo(with_database(work))
 
 
 def _check_subject(subject: str) -> None:
@@ -145,15 +136,3 @@ async def _first_owner(database: Database, tenant_id: UUID) -> UUID:
     with acting_as(Principal(tenant_id=tenant_id, actor="platform:cli")):
         async with transaction(database, read_only=True):
             return await first_owner()
-
-
-def _with_database(
-    work: Callable[[Database, Settings], Awaitable[Result]], *, prepare: bool = False
-) -> Result:
-    async def main(settings: Settings) -> Result:
-        urls = str(settings.database_url), str(settings.platform_database_url)
-        async with Database(*urls, size=2) as database:
-            return await work(database, settings)
-
-    with running_database(load_settings(), err, prepare=prepare) as settings:
-        return asyncio.run(main(settings))

@@ -195,6 +195,21 @@ class PreconditionRequired(SaasError):
     detail = "This resource demands an If-Match header. Read the row for its ETag."
 
 
+class QuotaExceeded(SaasError):
+    """A limit of the tenant's plan on what it has; `limit` is its name and `value` what it is.
+    Waiting does not help, so there is no Retry-After."""
+
+    status, code, title = 429, "quota_exceeded", "Quota exceeded"
+
+    def __init__(self, limit: str, value: int, *, of: str) -> None:
+        super().__init__(
+            f"This tenant may have {value} {of} and no more. Delete some, or ask for a higher "
+            f"limit of {limit}.",
+            limit=limit,
+            value=value,
+        )
+
+
 class TooManyAtOnce(SaasError):
     """The tenant's own requests hold every connection that one tenant may have at once."""
 

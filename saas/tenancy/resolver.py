@@ -25,6 +25,7 @@ from saas.db.pool import Pool
 from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
+from saas.limits import limits_of
 from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
 
 _keys, _members = table_of(ApiKeyRow), table_of(Member)
@@ -145,12 +146,13 @@ class Resolver:
     ) -> Entry:
         if row["tenant_status"] != "active":
             raise TenantSuspended
-        timeout = row["limits"].get("statement_timeout_ms") or self._statement_timeout_ms
+        limits = limits_of(row["limits"], row["limit_overrides"])
         principal = Principal(
             tenant_id=tenant_id,
             actor=actor,
             permissions=permissions,
-            statement_timeout_ms=timeout,
+            statement_timeout_ms=limits.statement_timeout_ms or self._statement_timeout_ms,
+            limits=limits,
         )
         return Entry(principal, str(tenant_id), row["slug"])
 
@@ -168,7 +170,10 @@ class Resolver:
 def _with_tenant(statement: Any, tenant_id: Any) -> Any:
     return (
         statement.add_columns(
-            _tenants.c.slug, _tenants.c.status.label("tenant_status"), _plans.c.limits
+            _tenants.c.slug,
+            _tenants.c.status.label("tenant_status"),
+            _tenants.c.limit_overrides,
+            _plans.c.limits,
         )
         .join_from(tenant_id.table, _tenants, _tenants.c.id == tenant_id)
         .join(_plans, _plans.c.slug == _tenants.c.plan)

@@ -38,7 +38,7 @@ class Transaction:
         "_read_only",
         "_streams",
         "_token",
-        "_turn",
+        "turn",
     )
 
     def __init__(
@@ -49,7 +49,8 @@ class Transaction:
         self._lane = lane
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        """Held while a statement runs, or statements that belong together (`run_in_turn`)."""
         self._is_over = False
         self._in_attempt = False
         self._bound_before: Principal | None = None
@@ -67,23 +68,16 @@ class Transaction:
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         """Run one statement and return its rows. Raises a SaasError for what the database refuses,
         Unbound after the end or under another principal."""
-        async with self._turn:
-            if self._is_over:
-                # What came now would be rolled back unseen.
-                raise Unbound("the transaction has ended: open one with transaction(...)")
-            try:
-                connection = self._connection or await self._begin()
-                if connection.bound_to is not context.principal_or_none():
-                    # One tenant per transaction: a principal entered since must not act here.
-                    await connection.rebind()
-                rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-            except FAILURES as error:
-                raise refusal_for(error) from error
-            return rows
+        async with self.turn:
+            return await self._fetch(sql, arguments)
 
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a compiled statement with its parameters by name; else like `fetch`."""
         return await self.fetch(statement.sql, statement.arguments(values))
+
+    async def run_in_turn(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
+        """`run` for who holds `turn`."""
+        return await self._fetch(statement.sql, statement.arguments(values))
 
     def next_stream(self) -> int:
         """A number for one more cursor of this transaction."""
@@ -130,6 +124,20 @@ class Transaction:
             # The settings of the transaction have gone back as well.
             connection.bound_to, self._in_attempt = self._bound_before, False
         self._is_over = False
+
+    async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        if self._is_over:
+            # What came now would be rolled back unseen.
+            raise Unbound("the transaction has ended: open one with transaction(...)")
+        try:
+            connection = self._connection or await self._begin()
+            if connection.bound_to is not context.principal_or_none():
+                # One tenant per transaction: a principal entered since must not act here.
+                await connection.rebind()
+            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
+        except FAILURES as error:
+            raise refusal_for(error) from error
+        return rows
 
     def _begun(self) -> TenantConnection:
         if self._connection is None:

@@ -24,7 +24,10 @@ from saas.features.tasks import tasks
 from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
+from saas.tenancy.rate_counters import Counters
+from saas.tenancy.rate_limits import RateLimits
 from saas.tenancy.resolver import Resolver
+from saas.tenancy.shared_counters import counters_at
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
@@ -51,10 +54,11 @@ def create_app(
     configure_logging(settings.log_level)
     metrics = Metrics()
     database = _database(settings)
+    counters = counters_at(settings.redis_url)
     litestar = Litestar(
         route_handlers=_handlers(settings, resources, metrics),
-        middleware=[_middleware(settings, database, resources)],
-        lifespan=[_serving(settings, database)],
+        middleware=[_middleware(settings, database, resources, counters)],
+        lifespan=[_serving(settings, database, counters)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -107,7 +111,10 @@ def shared_secret(settings: Settings) -> bytes:
 
 
 def _middleware(
-    settings: Settings, database: Database, resources: Sequence[AnyResource]
+    settings: Settings,
+    database: Database,
+    resources: Sequence[AnyResource],
+    counters: Counters,
 ) -> TenancyMiddleware:
     key = signing_key_from(settings)
     if settings.platform_key is None:
@@ -128,11 +135,16 @@ def _middleware(
     )
     idempotency = Idempotency(shared_secret(settings))
     return TenancyMiddleware(
-        database, resolver, platform_tokens, settings.platform_key, idempotency
+        database,
+        resolver,
+        platform_tokens,
+        settings.platform_key,
+        post=idempotency,
+        rates=RateLimits(counters),
     )
 
 
-def _serving(settings: Settings, database: Database) -> Any:
+def _serving(settings: Settings, database: Database, counters: Counters) -> Any:
     @asynccontextmanager
     async def serving(_: Litestar) -> AsyncIterator[None]:
         # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
@@ -146,6 +158,7 @@ def _serving(settings: Settings, database: Database) -> Any:
             raise ConfigurationError("; ".join(findings.errors))
         async with database:
             yield
+        await counters.close()
         # The servers end a worker without running its exit handlers.
         output.flush()
 

@@ -195,6 +195,18 @@ class PreconditionRequired(SaasError):
     detail = "This resource demands an If-Match header. Read the row for its ETag."
 
 
+class RateLimited(SaasError):
+    """More requests than the tenant's plan allows in the time."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+    def __init__(self, per_second: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This tenant may send {per_second} requests a second. Retry after the given seconds.",
+            headers={"Retry-After": str(retry_after_seconds)},
+        )
+
+
 class QuotaExceeded(SaasError):
     """A limit of the tenant's plan on what it has; `limit` is its name and `value` what it is.
     Waiting does not help, so there is no Retry-After."""

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tenant_connections: PositiveInt | None = None
     pool_timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     statement_timeout_ms: PositiveInt = 30_000
+    redis_url: str | None = None
     principal_cache_seconds: Annotated[float, msgspec.Meta(ge=0, le=5)] = 5.0
     platform_key: str | None = None
     jwt_secret: str | None = None

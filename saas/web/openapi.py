@@ -144,7 +144,7 @@ def _document_answers(operation: _Operation) -> None:
         answers["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
     for status, answer in answers.items():
         body = operation.given.get(int(status))
-        complete_answer(answer, int(status), body, path=operation.path)
+        complete_answer(answer, int(status), body, path=operation.path, plane=operation.plane)
     document["responses"] = answers | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in _refusals(operation)
     }

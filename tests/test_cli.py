@@ -316,6 +316,17 @@ async def test_plans_are_made_changed_and_listed(
     assert "Of [the] shell" in (await saas("plan", "list")).answer
 
 
+async def test_commands_of_the_page_on_limits_run(saas: Saas) -> None:
+    page = (README.parent / "docs" / "limits.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^saas (plan .+)$", page, re.MULTILINE)
+
+    ran = [await saas(*command.split(), "--json") for command in commands]
+
+    limits = [json.loads(one.answer)["limits"] for one in ran]
+    assert [found["rows"] for found in limits] == [20_000, None]
+    assert limits[1] == limits[0] | {"rows": None}
+
+
 async def test_plan_that_cannot_be_is_refused_in_a_line(saas: Saas) -> None:
     assert "rows" in (await saas("plan", "create", "cli-bad", "--rows", "0")).refusal
     assert "slug" in (await saas("plan", "create", "CLI", "--rows", "1")).refusal

@@ -10,7 +10,7 @@ from saas.errors import TooManyAtOnce
 Thing = TypeVar("Thing")
 
 # Each waiting request holds memory, and a place among those that the server takes at once.
-_MOST_WAITING = 500
+_MOST_WAITING = 1_000
 
 
 class Lanes(Generic[Thing]):
@@ -38,7 +38,7 @@ class Lanes(Generic[Thing]):
 
     def line_up(self, lane: Hashable) -> "asyncio.Future[Thing]":
         """A place behind the others of `lane`, for `next_in_turn`; `step_out` must follow. Raises
-        TooManyAtOnce where lanes are bounded and 500 stand there already."""
+        TooManyAtOnce where lanes are bounded and 1,000 stand there already."""
         line = self._waiting.setdefault(lane, {})
         if self._most is not None and len(line) >= _MOST_WAITING:
             raise TooManyAtOnce

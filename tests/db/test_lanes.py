@@ -87,7 +87,7 @@ async def test_who_waits_for_the_own_tenant_too_long_is_told_so(new_pool: NewPoo
 async def test_the_line_of_one_tenant_has_an_end(new_pool: NewPool) -> None:
     pool, noisy = new_pool(SHARE, seconds=60), uuid4()
 
-    async with flood(pool, noisy, SHARE + 500) as tasks:
+    async with flood(pool, noisy, SHARE + 1_000) as tasks:
         with pytest.raises(TooManyAtOnce):
             await ask(pool, noisy)
         await ask(pool, uuid4())

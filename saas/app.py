@@ -19,6 +19,7 @@ from saas.db.transaction import commit_current
 from saas.errors import ConfigurationError
 from saas.features.admin import admin_handlers
 from saas.features.audit import audit_handlers
+from saas.features.plans import plan_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
@@ -29,7 +30,10 @@ from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
 from saas.tenancy.purging import purging
+from saas.tenancy.rate_counters import Counters
+from saas.tenancy.rate_limits import RateLimits
 from saas.tenancy.resolver import Resolver
+from saas.tenancy.shared_counters import counters_at
 from saas.tenancy.tenant_tokens import TenantTokens
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
@@ -61,13 +65,14 @@ def create_app(
     issuers = external_issuers_from(settings)
     catalogue = PermissionCatalogue(resource.name for resource in resources)
     tokens = TenantTokens(_tokens(settings, settings.jwt_audience), issuers, database)
+    counters = counters_at(settings.redis_url)
     litestar = Litestar(
         route_handlers=[
             *_handlers(settings, resources, metrics),
             *token_handlers(tokens.own, catalogue.all),
         ],
-        middleware=[_middleware(settings, tokens, catalogue)],
-        lifespan=[_serving(settings, database, issuers)],
+        middleware=[_middleware(settings, tokens, catalogue, counters)],
+        lifespan=[_serving(settings, database, issuers, counters)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -89,6 +94,7 @@ def _database(settings: Settings) -> Database:
         settings.platform_database_url,
         size=settings.pool_size,
         acquire_timeout_seconds=settings.pool_timeout_seconds,
+        tenant_size=settings.connections_of_one_tenant,
     )
 
 
@@ -107,6 +113,7 @@ def _handlers(
         *admin_handlers(cursors),
         *lifecycle_handlers(settings.offboarding_grace_days),
         *access_handlers(cursors),
+        *plan_handlers,
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
         jwks_route(public_keys_of(settings)),
         *docs_routes,
@@ -122,7 +129,7 @@ def shared_secret(settings: Settings) -> bytes:
 
 
 def _middleware(
-    settings: Settings, tokens: TenantTokens, catalogue: PermissionCatalogue
+    settings: Settings, tokens: TenantTokens, catalogue: PermissionCatalogue, counters: Counters
 ) -> TenancyMiddleware:
     if settings.platform_key is None:
         raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
@@ -136,7 +143,12 @@ def _middleware(
     )
     idempotency = Idempotency(shared_secret(settings))
     return TenancyMiddleware(
-        tokens.database, resolver, platform_tokens, settings.platform_key, idempotency
+        tokens.database,
+        resolver,
+        platform_tokens,
+        settings.platform_key,
+        post=idempotency,
+        rates=RateLimits(counters),
     )
 
 
@@ -150,7 +162,9 @@ def _tokens(settings: Settings, audience: str, *, requires_tenant: bool = True) 
     )
 
 
-def _serving(settings: Settings, database: Database, issuers: ExternalIssuers) -> Any:
+def _serving(
+    settings: Settings, database: Database, issuers: ExternalIssuers, counters: Counters
+) -> Any:
     @asynccontextmanager
     async def serving(_: Litestar) -> AsyncIterator[None]:
         # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
@@ -165,6 +179,7 @@ def _serving(settings: Settings, database: Database, issuers: ExternalIssuers) -
         purges = purging(database, settings.purge_interval_seconds)
         async with database, issuers.refreshing(), purges:
             yield
+        await counters.close()
         # The servers end a worker without running its exit handlers.
         output.flush()
 

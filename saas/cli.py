@@ -20,6 +20,7 @@ COMMANDS = {
     "bootstrap": "saas.commands.database",
     "secrets": "saas.commands.database",
     "tenant": "saas.commands.tenants",
+    "plan": "saas.commands.plans",
     "token": "saas.commands.tokens",
     "new": "saas.commands.new",
     "lint": "saas.commands.lint",

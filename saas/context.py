@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from saas.errors import Unbound
+from saas.limits import NO_LIMITS, Limits
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,12 +20,14 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     `actor` reads `member:<uuid>`, `key:<uuid>`, `platform:<name>` or `system:<job>`.
     `statement_timeout_ms` bounds each SQL statement made on its behalf; 0 means no bound.
+    `limits` are what the tenant may use; jobs and operators have none unless they are given some.
     """
 
     tenant_id: UUID
     actor: str
     permissions: frozenset[str] = frozenset()
     statement_timeout_ms: int = 30_000
+    limits: Limits = NO_LIMITS
 
 
 def tenant_principal(
@@ -33,6 +36,7 @@ def tenant_principal(
     job: str,
     permissions: Iterable[str] = (),
     statement_timeout_ms: int = 30_000,
+    limits: Limits = NO_LIMITS,
 ) -> Principal:
     """The principal of a job, script or test: `with acting_as(tenant_principal(id, job="nightly"))`
     writes `system:nightly` into the audit log. `saas.tenancy.directory` finds the id of a slug."""
@@ -41,6 +45,7 @@ def tenant_principal(
         actor=f"system:{job}",
         permissions=frozenset(permissions),
         statement_timeout_ms=statement_timeout_ms,
+        limits=limits,
     )
 
 

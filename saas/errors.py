@@ -229,6 +229,43 @@ class PreconditionRequired(SaasError):
     detail = "This resource demands an If-Match header. Read the row for its ETag."
 
 
+class RateLimited(SaasError):
+    """More requests than the tenant's plan allows in the time."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+    def __init__(self, per_second: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This tenant may send {per_second} requests a second. Retry after the given seconds.",
+            headers={"Retry-After": str(retry_after_seconds)},
+        )
+
+
+class QuotaExceeded(SaasError):
+    """A limit of the tenant's plan on what it has; `limit` is its name and `value` what it is.
+    Waiting does not help, so there is no Retry-After."""
+
+    status, code, title = 429, "quota_exceeded", "Quota exceeded"
+
+    def __init__(self, limit: str, value: int, *, of: str) -> None:
+        super().__init__(
+            f"This tenant may have {value} {of} and no more. Delete some, or ask for a higher "
+            f"limit of {limit}.",
+            limit=limit,
+            value=value,
+        )
+
+
+class TooManyAtOnce(SaasError):
+    """The tenant's own requests hold every connection that one tenant may have at once."""
+
+    status, code, title = 429, "too_many_at_once", "Too many requests at once"
+    detail = "Too many requests of this tenant run at the same time. Send fewer at once."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class Unavailable(SaasError):
     """The database is away or every connection is busy; the caller may retry."""
 

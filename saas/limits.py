@@ -1,21 +1,55 @@
-"""How much a tenant may use: the limits of a plan, and those that a tenant has instead."""
+"""What one tenant may use at most: the limits of its plan, overlaid by its own."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-_Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-_Rate = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Rate = Annotated[int, Meta(ge=1, le=1_000_000)]
+# What every reader of JSON takes for an exact integer (RFC 8259, 6).
+_Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+# Below the time after which a connection counts as lost (`db/pool.py`).
+_Milliseconds = Annotated[int, Meta(ge=1, le=50_000)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Null means no limit. One that is absent is not spoken of: where these are a tenant's own,
-    the plan's holds."""
+    """All limits that there are; None is no limit. docs/limits.md says what each one holds."""
+
+    requests_per_second: _Rate | None = None
+    members: _Count | None = None
+    rows: _Count | None = None
+    storage_bytes: _Count | None = None
+    import_bytes: _Count | None = None
+    statement_timeout_ms: _Milliseconds | None = None
+
+
+class LimitOverrides(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Some limits in place of others: null lifts one, an absent one stays as it is."""
 
     requests_per_second: _Rate | UnsetType | None = UNSET
     members: _Count | UnsetType | None = UNSET
     rows: _Count | UnsetType | None = UNSET
     storage_bytes: _Count | UnsetType | None = UNSET
     import_bytes: _Count | UnsetType | None = UNSET
-    statement_timeout_ms: _Rate | UnsetType | None = UNSET
+    statement_timeout_ms: _Milliseconds | UnsetType | None = UNSET
+
+
+NO_LIMITS = Limits()
+
+
+def stored(overrides: LimitOverrides) -> dict[str, int | None]:
+    """What `tenants.limit_overrides` holds for them, and what a plan's limits are patched with."""
+    values: dict[str, int | None] = msgspec.to_builtins(overrides)
+    return values
+
+
+def limits_of(plan: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Limits:
+    """The limits that hold for a tenant, from what is stored of its plan and of itself. Words that
+    this version does not know are left alone. Raises msgspec.ValidationError for what no route
+    could have stored."""
+    given = {**plan, **(overrides or {})}
+    known = {name: given[name] for name in Limits.__struct_fields__ if name in given}
+    return msgspec.convert(known, Limits)

@@ -4,6 +4,7 @@ import errno
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -27,6 +28,9 @@ from saas.settings import Settings
 
 _APP = "saas.server:load_app"
 _GRACE_SECONDS = 20
+# Of one process, idle ones too. Granian stops at 1,024 unless it is told otherwise: so many that
+# one caller keeps open, and does nothing with, would keep everybody else out.
+_MOST_CONNECTIONS = 10_000
 _PORT_SECONDS = 2
 
 
@@ -48,6 +52,7 @@ def serve(settings: Settings, *, stop_with_parent: bool = False) -> None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="saas-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         _refuse_faults(settings)
+        _allow_files(_MOST_CONNECTIONS + 1_000)
         if settings.server == "uvicorn":
             _serve_uvicorn(settings)
         else:
@@ -104,6 +109,15 @@ def _refuse_faults(settings: Settings) -> None:
         raise ConfigurationError("; ".join(findings.errors))
 
 
+def _allow_files(wanted: int) -> None:
+    """Let this process and its workers have so many open, a socket for each connection, as far as
+    the system lets it. The usual 1,024 were made for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _serve_granian(settings: Settings) -> None:
     # Until it serves, a worker would have this process' handler, which takes note of the signal
     # here and does nothing there.
@@ -116,6 +130,7 @@ def _serve_granian(settings: Settings) -> None:
         interface=Interfaces.ASGI,
         loop=Loops.uvloop if os.name == "posix" else Loops.auto,
         workers=settings.workers,
+        backpressure=_MOST_CONNECTIONS,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=_GRACE_SECONDS,

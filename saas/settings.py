@@ -32,8 +32,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     migration_database_url: str | None = None
     models: str = ""
     pool_size: PositiveInt = 10
+    tenant_connections: PositiveInt | None = None
     pool_timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     statement_timeout_ms: PositiveInt = 30_000
+    redis_url: str | None = None
     principal_cache_seconds: Annotated[float, msgspec.Meta(ge=0, le=5)] = 5.0
     offboarding_grace_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 30
     purge_interval_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
@@ -55,6 +57,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def is_embedded(self) -> bool:
         """Whether the project's own PostgreSQL serves; a database URL switches it off."""
         return self.database_url is None
+
+    @property
+    def connections_of_one_tenant(self) -> int:
+        """Below the size of the pool, unless there is but one."""
+        return self.tenant_connections or max(1, self.pool_size // 2)
 
     @property
     def data_path(self) -> Path:

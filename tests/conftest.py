@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -76,7 +77,7 @@ class Caller:
         return row
 
 
-Onboard = Callable[[], Awaitable[Caller]]
+Onboard = Callable[..., Awaitable[Caller]]
 
 
 @pytest.fixture(scope="session")
@@ -167,14 +168,14 @@ def onboard(http: httpx.AsyncClient) -> Onboard:
     """Makes a new tenant for each call."""
     numbers = itertools.count()
 
-    async def make() -> Caller:
+    async def make(plan: str = "enterprise") -> Caller:
         slug = f"tenant-{next(numbers)}"
         answer = await http.post(
             "/v1/admin/tenants",
             json={
                 "slug": slug,
                 "name": slug.title(),
-                "plan": "enterprise",
+                "plan": plan,
                 "owner": {"email": f"owner@{slug}.test", "name": "Owner"},
             },
             headers={"Authorization": f"Bearer {PLATFORM_KEY}"},
@@ -199,3 +200,16 @@ async def other_tenant(onboard: Onboard) -> Caller:
 def operator(http: httpx.AsyncClient) -> Caller:
     """The platform administrator."""
     return Caller(http, PLATFORM_KEY, {})
+
+
+@pytest.fixture
+def on_plan(onboard: Onboard, operator: Caller) -> Onboard:
+    """Makes a tenant on a plan of its own, with these limits by name."""
+
+    async def make(**limits: int | None) -> Caller:
+        plan = {"slug": f"plan-{uuid4().hex[:12]}", "name": "One tenant's", "limits": limits}
+        made = await operator.post("/v1/admin/plans", plan)
+        assert made.status_code == 201, made.text
+        return await onboard(plan["slug"])
+
+    return make

@@ -70,10 +70,15 @@ def register_it(checkout: Path) -> None:
     assert (added_import[0], before[0], after[0]) == ("+", "-", "+")
     source = file.read_text()
     assert source.count(f"\n{before[1:]}\n") == 1
-    imports, of_features, rest = source.replace(before[1:], after[1:]).partition(
-        "\nfrom saas.features.projects import"
+    lines = source.replace(before[1:], after[1:]).splitlines()
+    # In its sorted place among the features.
+    place = next(
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("from saas.features.") and line > added_import[1:]
     )
-    file.write_text(f"{imports}\n{added_import[1:]}{of_features}{rest}")
+    lines.insert(place, added_import[1:])
+    file.write_text("\n".join(lines) + "\n")
 
 
 def block(language: str) -> str:

@@ -349,3 +349,44 @@ async def test_wrong_use_shows_the_right_one(saas: Saas) -> None:
         assert (ran.code, ran.out) == (2, "")
         assert "Usage: " in ran.err
         assert "Traceback" not in ran.err
+
+
+async def test_plans_are_made_changed_and_listed(
+    saas: Saas, http: httpx.AsyncClient, settings: Settings
+) -> None:
+    made = await saas("plan", "create", "cli-plan", "--rows", "10", "--members", "none", "--json")
+    limits = ("--requests-per-second", "5", "--rows", "none", "--json")
+    changed = await saas("plan", "set", "cli-plan", "--name", "Of [the] shell", *limits)
+
+    assert json.loads(made.answer)["limits"]["rows"] == 10
+    plan = json.loads(changed.answer)
+    assert (plan["slug"], plan["name"]) == ("cli-plan", "Of [the] shell")
+    assert {name: n for name, n in plan["limits"].items() if n} == {"requests_per_second": 5}
+    listed = [
+        json.loads(line) for line in (await saas("plan", "list", "--json")).answer.splitlines()
+    ]
+    assert len(listed) >= 4
+    served = await http.get("/v1/admin/plans/cli-plan", headers=bearer(str(settings.platform_key)))
+    assert served.json() == plan
+    assert "Of [the] shell" in (await saas("plan", "list")).answer
+
+
+async def test_commands_of_the_page_on_limits_run(saas: Saas) -> None:
+    page = (README.parent / "docs" / "limits.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^saas (plan .+)$", page, re.MULTILINE)
+
+    ran = [await saas(*command.split(), "--json") for command in commands]
+
+    limits = [json.loads(one.answer)["limits"] for one in ran]
+    assert [found["rows"] for found in limits] == [20_000, None]
+    assert limits[1] == limits[0] | {"rows": None}
+
+
+async def test_plan_that_cannot_be_is_refused_in_a_line(saas: Saas) -> None:
+    assert "rows" in (await saas("plan", "create", "cli-bad", "--rows", "0")).refusal
+    assert "slug" in (await saas("plan", "create", "CLI", "--rows", "1")).refusal
+    assert "exists already" in (await saas("plan", "create", "free")).refusal
+    assert "no such" in (await saas("plan", "set", "cli-bad", "--rows", "1")).refusal
+    ran = await saas("plan", "set", "free", "--rows", "many")
+    assert (ran.code, ran.out) == (2, "")
+    assert "many is neither a number nor none" in ran.err

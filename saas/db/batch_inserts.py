@@ -12,6 +12,7 @@ from saas.db import batch_statements as sql
 from saas.db.batch_items import BatchItem, Change, Outcome
 from saas.db.operation import Operation
 from saas.db.operation import Rows as Found
+from saas.db.quotas import charge, refusal, room_for
 from saas.db.row_operations import RowOperations
 from saas.errors import Duplicate, FieldError, Invalid
 
@@ -23,7 +24,26 @@ def create(
     rows: Rows, items: Items, *, expects_conflicts: bool = True
 ) -> Operation[dict[int, Outcome]]:
     """Insert those that conflict with no row and no other item; or all, raising AlreadyExists for a
-    conflict that was not expected."""
+    conflict that was not expected. Those for which there is no room in the tenant's quota are
+    refused, in their order."""
+    room = yield from room_for(rows.table, len(items))
+    if room >= len(items):
+        return (yield from _insert(rows, items, expects_conflicts))
+    left = yield from _new(rows, items)
+    done: dict[int, Outcome] = {}
+    while left and room:
+        now, left = _first(left, room)
+        made = yield from _insert(rows, now)
+        # One that a key of another kind kept out leaves its place to the next.
+        room -= len(made)
+        done |= made
+    yield from charge(rows.table, len(done))
+    return done | {index: refusal(rows.table) for index in left}
+
+
+def _insert(
+    rows: Rows, items: Items, expects_conflicts: bool = True
+) -> Operation[dict[int, Outcome]]:
     columns = _columns(items)
     ids = _new_ids(items)
     found = yield from rows.run(
@@ -44,8 +64,13 @@ def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outc
         raise Invalid("This resource has no natural key, so it takes no upsert.")
     done = _duplicates(rows, items)
     fit = {index: item for index, item in items.items() if index not in done}
+    if fit:
+        done |= yield from _beyond_quota(rows, fit)
+    fit = {index: item for index, item in fit.items() if index not in done}
+    if not fit:
+        return done
     if skips:
-        done |= yield from create(rows, fit)
+        done |= yield from _insert(rows, fit)
     else:
         columns = _columns(fit)
         found = yield from rows.run(
@@ -56,6 +81,43 @@ def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outc
         done |= _matched(rows, fit, found)
     left = {index: item for index, item in fit.items() if index not in done}
     return done | (yield from _skipped(rows, left))
+
+
+def _beyond_quota(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
+    """The refusals of those that would be new rows and have no room; room is made for the others.
+    A row that is there now and deleted by somebody else in between makes room for itself."""
+    room = yield from room_for(rows.table, len(items))
+    if room >= len(items):
+        return {}
+    now, beyond = _first((yield from _new(rows, items)), room)
+    yield from charge(rows.table, len(now))
+    return {index: refusal(rows.table) for index in beyond}
+
+
+def _new(rows: Rows, items: Items) -> Operation[dict[int, BatchItem]]:
+    """Those whose natural key no live row and no item before has."""
+    key = rows.natural_key
+    if not key:
+        return dict(items)
+    found = yield from rows.run(
+        ("by key",),
+        lambda: sql.select_by_key(rows.table, key),
+        sql.arrays_of(key, [item.values for item in items.values()]),
+    )
+    taken = {tuple(row[1:]) for row in found}
+    new: dict[int, BatchItem] = {}
+    for index, item in items.items():
+        values = _key(rows, item)
+        # Null is like no other null.
+        if None in values or values not in taken:
+            taken.add(values)
+            new[index] = item
+    return new
+
+
+def _first(items: Items, most: int) -> tuple[dict[int, BatchItem], dict[int, BatchItem]]:
+    pairs = list(items.items())
+    return dict(pairs[:most]), dict(pairs[most:])
 
 
 def _matched(rows: Rows, items: Items, found: Found) -> dict[int, Outcome]:

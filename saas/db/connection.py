@@ -1,5 +1,6 @@
 """Connections that bind themselves: every transaction starts with its tenant, in one message."""
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,8 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
     lingers = False
     """Whether a read-only transaction is still open that its owner is done with."""
     idle_since = 0.0
+    lane: Hashable = None
+    """The lane of the pool that it is out in."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

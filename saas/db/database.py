@@ -7,7 +7,8 @@ from saas.errors import ConfigurationError
 
 class Database:
     """Both pools; open in the app's lifespan and closed with it, or as a context manager. Only who
-    acts as the platform needs `platform_url`."""
+    acts as the platform needs `platform_url`. `tenant_size` is how many connections of `size` one
+    tenant has at most; None lets it have all, as a script of one tenant wants."""
 
     def __init__(
         self,
@@ -16,12 +17,14 @@ class Database:
         *,
         size: int = 10,
         acquire_timeout_seconds: float = 5,
+        tenant_size: int | None = None,
     ) -> None:
         self.app = Pool(
             app_url,
             TenantConnection,
             size=size,
             acquire_timeout_seconds=acquire_timeout_seconds,
+            lane_size=tenant_size,
         )
         self._platform = platform_url and Pool(
             platform_url,

@@ -96,10 +96,7 @@ def _is_connection_loss(error: Exception) -> bool:
 def _refused_value(error: Exception, state: str) -> SaasError | None:
     columns = _columns_of(_constraint_of(error))
     if state == "23505":
-        return AlreadyExists(
-            f"A row with this {' and '.join(columns) or 'key'} exists already.",
-            errors=[FieldError(f"/{column}", "taken", "Taken.") for column in columns],
-        )
+        return already_exists(*columns)
     if state == "23503":
         return unknown_reference(*columns)
     if state == "23001":
@@ -117,6 +114,14 @@ def _refused_value(error: Exception, state: str) -> SaasError | None:
     if state.startswith(_DATA_ERROR):
         return Invalid("A value cannot be stored or compared.")
     return None
+
+
+def already_exists(*columns: str) -> AlreadyExists:
+    """A natural key, or another one that is unique, is taken."""
+    return AlreadyExists(
+        f"A row with this {' and '.join(columns) or 'key'} exists already.",
+        errors=[FieldError(f"/{column}", "taken", "Taken.") for column in columns],
+    )
 
 
 def unknown_reference(*columns: str) -> Invalid:

@@ -13,6 +13,7 @@ from saas.db.audit import AuditEntry, AuditLog
 from saas.db.error_mapping import unknown_reference
 from saas.db.operation import Operation, Rows
 from saas.db.query import Condition, bad_parameter
+from saas.db.quotas import reserve_again
 from saas.db.row_operations import Model, Page, Read, RowOperations, run
 from saas.db.statements import ShapeCache
 from saas.db.where import Query, as_query
@@ -38,6 +39,11 @@ class _Found(NamedTuple):
     @property
     def is_gone(self) -> bool:
         return self.version is None
+
+    @property
+    def comes_back(self) -> bool:
+        """It is no live row now, and will be one."""
+        return (self.is_gone or self.is_deleted) and not self.was_deleted
 
     @property
     def known_version(self) -> int | None:
@@ -82,6 +88,8 @@ class HistoryOperations(Generic[Model, Read]):
             found = yield from self._find(id, to)
             self._check(found, version=version, may_purge=may_purge)
             yield from self._check_parents(found)
+            if found.comes_back:
+                yield from reserve_again(self._table, id)
             if found.is_gone:
                 done = yield from self._insert(id, found)
             else:
@@ -138,8 +146,8 @@ class HistoryOperations(Generic[Model, Read]):
 
     def _check_parents(self, found: _Found) -> Operation[None]:
         """A child of a deleted parent may be changed, but neither become one nor come back."""
-        comes_back = (found.is_gone or found.is_deleted) and not found.was_deleted
-        names = found.references if comes_back or found.is_gone else found.changed_references
+        is_new = found.comes_back or found.is_gone
+        names = found.references if is_new else found.changed_references
         try:
             yield from self._rows.check_references({n: found.references[n] for n in names})
         except Invalid:

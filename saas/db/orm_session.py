@@ -10,6 +10,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from saas import context
 from saas.context import Principal
 from saas.db.models import TenantModel, TenantRow
+from saas.db.orm_quotas import reserve_rows
 from saas.db.scoping import DELETED
 from saas.errors import Conflict, Unbound, Unscoped
 
@@ -70,6 +71,9 @@ def _before_execution(state: ORMExecuteState) -> None:
     principal = session.require_principal()
     if state.is_insert:
         raise Unscoped("an INSERT fills in no tenant: add the object to the session")
+    is_restoring = state.is_update and state.execution_options.get(DELETED) == "include"
+    if is_restoring and principal.limits.rows is not None:
+        raise Unscoped("restored rows have to be counted: change the objects in the session")
     if state.is_update and _is_edited(state):
         # Any: only now it is known to be an Update.
         statement: Any = state.statement
@@ -107,6 +111,7 @@ def _before_flush(session: TenantSession, *_: Any) -> None:
         # Also one whose tenant was changed after it was read.
         if row.tenant_id != principal.tenant_id:
             raise Unscoped(f"{type(row).__name__}: a row of another tenant")
+    reserve_rows(session, principal)
 
 
 def _is_edited(state: ORMExecuteState) -> bool:

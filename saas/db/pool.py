@@ -6,14 +6,15 @@ read. A connection that nobody takes again is ended after a few milliseconds by 
 """
 
 import asyncio
-from collections import deque
+from collections.abc import Hashable
 from contextvars import Context
 
 import asyncpg
 
 from saas.db.connection import TenantConnection, prepare_connection
 from saas.db.error_mapping import FAILURES
-from saas.errors import ConfigurationError, Unavailable
+from saas.db.lanes import Lanes
+from saas.errors import ConfigurationError, TooManyAtOnce, Unavailable
 
 _LINGER_SECONDS = 0.05
 _COMMAND_SECONDS = 60
@@ -21,7 +22,8 @@ _CLOSE_SECONDS = 5
 
 
 class Pool:
-    """At most `size` connections; who finds none free in time is refused, not queued for ever."""
+    """At most `size` connections, `lane_size` of them in one lane (all, if None); who finds none
+    free in time is refused, not queued for ever."""
 
     def __init__(
         self,
@@ -30,13 +32,15 @@ class Pool:
         *,
         size: int,
         acquire_timeout_seconds: float,
+        lane_size: int | None = None,
     ) -> None:
         self._url = url
         self._connection_class = connection_class
         self._size = size
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._free: list[TenantConnection] = []
-        self._waiting: deque[asyncio.Future[TenantConnection | None]] = deque()
+        # None in place of a connection is a place to connect on.
+        self._lanes: Lanes[TenantConnection | None] = Lanes(lane_size)
         self._connected = 0
         self._is_sweeping = False
         self._is_closed = False
@@ -46,48 +50,47 @@ class Pool:
         """Make the first connection. Raises ConfigurationError when the server can't be reached."""
         try:
             self._connected += 1
-            self.release(await self._connect())
+            self._lanes.enter(None)
+            self.release(await self._connect(None))
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise ConfigurationError(f"cannot connect to the database: {error}") from error
 
-    async def acquire(self) -> TenantConnection:
-        """A connection to begin on. Raises Unavailable when none is free in time."""
-        while self._free:
-            # The one used last: its caches are warm.
-            connection = self._free.pop()
-            if not connection.is_closed():
-                return connection
-            self._connected -= 1
-        if self._connected < self._size:
-            self._connected += 1
-            return await self._connect()
-        return await self._wait() or await self._connect()
+    async def acquire(self, lane: Hashable = None) -> TenantConnection:
+        """A connection to begin on. Raises Unavailable when none is free in time, TooManyAtOnce
+        where that is because `lane` has all that it may have."""
+        if self._lanes.has_room(lane):
+            while self._free:
+                # The one used last: its caches are warm.
+                connection = self._free.pop()
+                if not connection.is_closed():
+                    self._lanes.enter(lane)
+                    connection.lane = lane
+                    return connection
+                self._connected -= 1
+            if self._connected < self._size:
+                self._connected += 1
+                self._lanes.enter(lane)
+                return await self._connect(lane)
+        return await self._wait(lane) or await self._connect(lane)
 
     def release(self, connection: TenantConnection) -> None:
         """Take a connection back that has ended its transaction, or lingers in a read-only one."""
         if connection.is_closed() or self._is_closed:
             self.discard(connection)
             return
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
-                return
-        self._free.append(connection)
-        if connection.lingers:
-            connection.idle_since = asyncio.get_running_loop().time()
-            self._sweep_later()
+        self._lanes.leave(connection.lane)
+        self._hand_on(connection)
 
     def discard(self, connection: TenantConnection) -> None:
         """Throw a connection away whose state is unknown; its place is free."""
         connection.terminate()
-        self._give_up_place()
+        self._give_up_place(connection.lane)
 
     async def close(self) -> None:
         """Close the free connections; the others close when they come back."""
         self._is_closed = True
-        for waiter in self._waiting:
-            _expire(waiter)
+        for waiter in self._lanes.waiting():
+            _refuse(waiter, Unavailable())
         if self._ending:
             await asyncio.wait(self._ending)
         while self._free:
@@ -97,8 +100,8 @@ class Pool:
             except FAILURES:
                 connection.terminate()
 
-    async def _connect(self) -> TenantConnection:
-        """A new connection, on a place that is counted already."""
+    async def _connect(self, lane: Hashable) -> TenantConnection:
+        """A new connection, on a place that is counted already, in the pool and in `lane`."""
         try:
             connection: TenantConnection = await asyncpg.connect(
                 self._url,
@@ -113,25 +116,37 @@ class Pool:
             )
             await prepare_connection(connection)
         except BaseException:
-            self._give_up_place()
+            self._give_up_place(lane)
             raise
+        connection.lane = lane
         return connection
 
-    def _give_up_place(self) -> None:
-        """Hand the place of a lost connection to whoever waits longest."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._connected -= 1
+    def _hand_on(self, connection: TenantConnection) -> None:
+        """Give a connection that is in no lane to whoever is next in turn, else keep it."""
+        turn = self._lanes.next_in_turn()
+        if turn is not None:
+            connection.lane, waiter = turn
+            waiter.set_result(connection)
+            return
+        self._free.append(connection)
+        if connection.lingers:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._sweep_later()
 
-    async def _wait(self) -> TenantConnection | None:
+    def _give_up_place(self, lane: Hashable) -> None:
+        """Hand the place of a lost connection to whoever is next in turn."""
+        self._lanes.leave(lane)
+        turn = self._lanes.next_in_turn()
+        if turn is None:
+            self._connected -= 1
+        else:
+            turn[1].set_result(None)
+
+    async def _wait(self, lane: Hashable) -> TenantConnection | None:
         """The next connection that is given back; None for a place to connect on instead."""
+        waiter = self._lanes.line_up(lane)
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[TenantConnection | None] = loop.create_future()
-        self._waiting.append(waiter)
-        timer = loop.call_later(self._acquire_timeout_seconds, _expire, waiter)
+        timer = loop.call_later(self._acquire_timeout_seconds, self._expire, lane, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -139,12 +154,19 @@ class Pool:
                 # Handed over in the very moment in which the request was cancelled.
                 handed = waiter.result()
                 if handed is None:
-                    self._give_up_place()
+                    self._give_up_place(lane)
                 else:
                     self.release(handed)
             raise
         finally:
             timer.cancel()
+            self._lanes.step_out(lane, waiter)
+
+    def _expire(self, lane: Hashable, waiter: "asyncio.Future[TenantConnection | None]") -> None:
+        if self._lanes.has_room(lane):
+            _refuse(waiter, Unavailable("Every database connection is busy."))
+        else:
+            _refuse(waiter, TooManyAtOnce())
 
     def _sweep_later(self) -> None:
         if not self._is_sweeping:
@@ -167,6 +189,9 @@ class Pool:
             self._sweep_later()
 
     async def _end(self, connection: TenantConnection) -> None:
+        # No lane's: whoever is next takes it from here.
+        connection.lane = None
+        self._lanes.enter(None)
         try:
             await connection.end_lingering()
         except FAILURES:
@@ -175,6 +200,8 @@ class Pool:
             self.release(connection)
 
 
-def _expire(waiter: "asyncio.Future[TenantConnection | None]") -> None:
+def _refuse(
+    waiter: "asyncio.Future[TenantConnection | None]", refusal: Unavailable | TooManyAtOnce
+) -> None:
     if not waiter.done():
-        waiter.set_exception(Unavailable("Every database connection is busy."))
+        waiter.set_exception(refusal)

@@ -168,17 +168,20 @@ class TenantRepository(Generic[Model, Read]):
 
 
 async def perform(operation: Operation[Result]) -> Result:
-    """Carry `operation` out in the current transaction."""
+    """Carry `operation` out in the current transaction. Operations of one transaction run one at a
+    time: another's statement between a savepoint and its end, or between the room that was found
+    for rows and these rows, would be undone or go uncounted."""
     work = current_transaction()
-    try:
-        step = next(operation)
-        while True:
-            try:
-                rows = await work.run(step.statement, step.values)
-            except SaasError as refusal:
-                step = operation.throw(refusal)
-            else:
-                step = operation.send(rows)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
+    async with work.turn:
+        try:
+            step = next(operation)
+            while True:
+                try:
+                    rows = await work.run_in_turn(step.statement, step.values)
+                except SaasError as refusal:
+                    step = operation.throw(refusal)
+                else:
+                    step = operation.send(rows)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

@@ -20,6 +20,7 @@ from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_
 from saas.db.operation import Operation, Rows, Step
 from saas.db.partial import shape_for
 from saas.db.query import QueryGrammar
+from saas.db.quotas import reserve_again, reserve_new
 from saas.db.statements import ShapeCache, Statement
 from saas.db.streams import Stream
 from saas.db.where import Query, as_query
@@ -138,6 +139,7 @@ class RowOperations(Generic[Model, Read]):
     def create(self, values: Mapping[str, Any]) -> Operation[Read]:
         self.refuse_protected(values)
         yield from self.check_references(values)
+        yield from reserve_new(self.table, self.natural_key, values)
         actor = context.principal().actor
         authors = {"created_by": actor, "updated_by": actor} if "version" in self.table.c else {}
         columns = (*values, *authors)
@@ -191,6 +193,7 @@ class RowOperations(Generic[Model, Read]):
             )
         except Invalid:
             raise ParentGone from None
+        yield from reserve_again(self.table, id)
         row = yield from self._one(
             ("restore", version is None),
             lambda: statements.restore_row(self.table, self.columns, versioned=version is not None),

@@ -1,7 +1,7 @@
 """One transaction per request, begun at its first statement and ended by the framework's edge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -25,7 +25,8 @@ class Transaction:
     It takes a connection and begins at the first statement, bound to the principal of that moment,
     and refuses to go on under another one. Statements run one at a time. Whoever runs the block
     commits; what is not committed at its end is rolled back. `recheck` is asked before it begins,
-    and what it gives is waited for: it may refuse the work.
+    and what it gives is waited for: it may refuse the work. `lane` is whose share of the pool it
+    takes, the tenant's unless another is named.
     """
 
     __slots__ = (
@@ -33,12 +34,13 @@ class Transaction:
         "_connection",
         "_in_attempt",
         "_is_over",
+        "_lane",
         "_pool",
         "_read_only",
         "_recheck",
         "_streams",
         "_token",
-        "_turn",
+        "turn",
     )
 
     def __init__(
@@ -47,13 +49,16 @@ class Transaction:
         *,
         read_only: bool = False,
         recheck: Callable[[], Awaitable[None] | None] | None = None,
+        lane: Hashable | None = None,
     ) -> None:
         self._pool = pool
         self._read_only = read_only
         self._recheck = recheck
+        self._lane = lane
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        """Held while a statement runs, or statements that belong together (`run_in_turn`)."""
         self._is_over = False
         self._in_attempt = False
         self._bound_before: Principal | None = None
@@ -71,23 +76,16 @@ class Transaction:
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
         """Run one statement and return its rows. Raises a SaasError for what the database refuses,
         Unbound after the end or under another principal."""
-        async with self._turn:
-            if self._is_over:
-                # What came now would be rolled back unseen.
-                raise Unbound("the transaction has ended: open one with transaction(...)")
-            try:
-                connection = self._connection or await self._begin()
-                if connection.bound_to is not context.principal_or_none():
-                    # One tenant per transaction: a principal entered since must not act here.
-                    await connection.rebind()
-                rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-            except FAILURES as error:
-                raise refusal_for(error) from error
-            return rows
+        async with self.turn:
+            return await self._fetch(sql, arguments)
 
     async def run(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
         """Run a compiled statement with its parameters by name; else like `fetch`."""
         return await self.fetch(statement.sql, statement.arguments(values))
+
+    async def run_in_turn(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
+        """`run` for who holds `turn`."""
+        return await self._fetch(statement.sql, statement.arguments(values))
 
     def next_stream(self) -> int:
         """A number for one more cursor of this transaction."""
@@ -135,6 +133,20 @@ class Transaction:
             connection.bound_to, self._in_attempt = self._bound_before, False
         self._is_over = False
 
+    async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+        if self._is_over:
+            # What came now would be rolled back unseen.
+            raise Unbound("the transaction has ended: open one with transaction(...)")
+        try:
+            connection = self._connection or await self._begin()
+            if connection.bound_to is not context.principal_or_none():
+                # One tenant per transaction: a principal entered since must not act here.
+                await connection.rebind()
+            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
+        except FAILURES as error:
+            raise refusal_for(error) from error
+        return rows
+
     def _begun(self) -> TenantConnection:
         if self._connection is None:
             raise Unbound("the transaction has not begun")
@@ -153,12 +165,14 @@ class Transaction:
             raise refusal_for(error) from error
 
     async def _begin(self) -> TenantConnection:
-        connection = await self._pool.acquire()
+        principal = context.principal_or_none()
+        lane = principal.tenant_id if self._lane is None and principal else self._lane
+        connection = await self._pool.acquire(lane)
         # With a connection in hand, for which one may wait long; but not held while it is asked.
         while self._recheck is not None and (answer := self._recheck()) is not None:
             self._pool.release(connection)
             await answer
-            connection = await self._pool.acquire()
+            connection = await self._pool.acquire(lane)
         try:
             await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
         except BaseException:

@@ -20,7 +20,7 @@ from saas.db.row_operations import Page
 from saas.db.statements import ShapeCache, Statement, tenant_predicate
 from saas.db.transaction import current_transaction
 from saas.errors import NotFound
-from saas.limits import Limits
+from saas.limits import LimitOverrides
 from saas.tenancy.models import Member, Tenant
 
 _tenants, _members = table_of(Tenant), table_of(Member)
@@ -35,7 +35,7 @@ class TenantRead(msgspec.Struct, frozen=True):
     name: str
     plan: str
     status: str
-    limits: Limits
+    limits: LimitOverrides
     purge_at: datetime | None
     version: int
     created_at: datetime
@@ -44,7 +44,9 @@ class TenantRead(msgspec.Struct, frozen=True):
     updated_by: str
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "limits", msgspec.convert(self.limits or {}, Limits))
+        msgspec.structs.force_setattr(
+            self, "limits", msgspec.convert(self.limits or {}, LimitOverrides)
+        )
 
 
 def shown_column(name: str) -> ColumnElement[Any]:

@@ -16,7 +16,7 @@ from saas.db.models import table_of
 from saas.db.statements import ShapeCache, Statement
 from saas.db.transaction import current_transaction
 from saas.errors import VersionConflict, WrongTenantStatus
-from saas.limits import Limits
+from saas.limits import LimitOverrides
 from saas.tenancy import lifecycle_statements as statements
 from saas.tenancy.deletion import Deletion
 from saas.tenancy.directory import TenantRead, tenant_by_id
@@ -35,7 +35,7 @@ class TenantChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     name: Name | UnsetType = UNSET
     plan: PlanSlug | UnsetType = UNSET
-    limits: Limits | UnsetType | None = UNSET
+    limits: LimitOverrides | UnsetType | None = UNSET
 
 
 class Grace(msgspec.Struct, frozen=True):

@@ -16,10 +16,11 @@ from saas.auth.tokens import TokenIssuer
 from saas.context import NO_ORIGIN, RequestOrigin
 from saas.db.database import Database
 from saas.db.transaction import Transaction
-from saas.errors import Unauthenticated
+from saas.errors import RateLimited, Unauthenticated
 from saas.tenancy.access_entry import Access
 from saas.tenancy.access_grants import record_use
 from saas.tenancy.admission import Admission, admit
+from saas.tenancy.rate_limits import RateLimits
 from saas.tenancy.resolver import Resolver
 
 _READS = frozenset({"GET", "HEAD"})
@@ -33,6 +34,8 @@ class TenancyMiddleware(ASGIMiddleware):
     which may be EVERYONE, `platform` an operator's credential, `open` nothing. What is not declared
     is refused.
     `post` calls the handler of a POST on the first two; there is no transaction around the third.
+    The requests of a tenant with a rate limit go through `rates`, and their answers carry the
+    headers that it leaves in the state.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -43,13 +46,16 @@ class TenancyMiddleware(ASGIMiddleware):
         resolver: Resolver,
         platform_tokens: TokenIssuer,
         platform_key: str,
+        *,
         post: Post,
+        rates: RateLimits,
     ) -> None:
         self._database = database
         self._resolver = resolver
         self._platform_tokens = platform_tokens
         self._platform_key = platform_key.encode()
         self._post = post
+        self._rates = rates
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         # Unconditionally, also to nothing: a server may run a request in the context of the
@@ -81,6 +87,14 @@ class TenancyMiddleware(ASGIMiddleware):
         state = scope["state"]
         state["tenant_id"], state["actor"] = entry.tenant_id, principal.actor
         state["is_api_key"] = credential.startswith(SCHEME)
+        # By who it is, never by an address that a header claims; and before all else, so that a
+        # refusal of what follows is counted too.
+        per_second = principal.limits.requests_per_second
+        if per_second is not None:
+            standing = await self._rates.take(entry.tenant_id, principal.actor, per_second)
+            state["rate_limit"] = standing.headers
+            if standing.retry_after:
+                raise RateLimited(per_second, retry_after_seconds=standing.retry_after)
         context.bind(principal, _origin(scope))
         if access is not None:
             # Before its effect, and also where it is refused: the tenant reads of every attempt.

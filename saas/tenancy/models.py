@@ -39,6 +39,7 @@ class Plan(Base):
     slug: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(120))
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class Tenant(Base):
@@ -208,7 +209,7 @@ class AccessGrant(TenantRow):
 
 class RowQuota(TenantRow):
     """How many rows of one table a tenant has at most: never too few, and counted anew before a
-    quota refuses. Only tenants with a quota have it."""
+    quota refuses (`db/quotas.py`). Only tenants with a quota have it."""
 
     __tablename__ = "row_quotas"
     __security__ = security(audited=False)
@@ -216,6 +217,7 @@ class RowQuota(TenantRow):
 
     entity: Mapped[str] = mapped_column(String(50))
     used: Mapped[int]
+    counted_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class DeletionCertificate(Base):

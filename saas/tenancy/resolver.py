@@ -25,6 +25,7 @@ from saas.db.pool import Pool
 from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
+from saas.limits import limits_of
 from saas.tenancy.access_entry import ACCESS, Access, principal_of_access
 from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
 from saas.tenancy.revocation import issued_since
@@ -32,6 +33,9 @@ from saas.tenancy.tenant_tokens import TenantTokens
 
 _keys, _members = table_of(ApiKeyRow), table_of(Member)
 _tenants, _plans = table_of(Tenant), table_of(Plan)
+# Look-ups share a lane of the pool: a credential that names a tenant proves nothing yet, so it must
+# not take connections from that tenant, and invented ones must not take all from everybody.
+_LOOK_UPS = "look-ups"
 # A token's subject is `key:<id>` or a member's id.
 _KEY_SUBJECT = "key:"
 
@@ -153,7 +157,7 @@ class Resolver:
     ) -> Mapping[str, Any]:
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
         with context.acting_as(finder):
-            async with Transaction(self._pool, read_only=True) as work:
+            async with Transaction(self._pool, read_only=True, lane=_LOOK_UPS) as work:
                 values = {"tenant_id": tenant_id, "id": id, "issued_at": issued_at}
                 rows = await work.run(statement, values)
                 await work.commit()
@@ -170,12 +174,13 @@ class Resolver:
             raise Unauthenticated
         if row["tenant_status"] != "active":
             raise TenantSuspended
-        timeout = row["limits"].get("statement_timeout_ms") or self._statement_timeout_ms
+        limits = limits_of(row["limits"], row["limit_overrides"])
         principal = Principal(
             tenant_id=tenant_id,
             actor=actor,
             permissions=permissions,
-            statement_timeout_ms=timeout,
+            statement_timeout_ms=limits.statement_timeout_ms or self._statement_timeout_ms,
+            limits=limits,
         )
         return Entry(principal, str(tenant_id), row["slug"])
 
@@ -193,7 +198,10 @@ class Resolver:
 def _with_tenant(statement: Any, tenant_id: Any) -> Any:
     return (
         statement.add_columns(
-            _tenants.c.slug, _tenants.c.status.label("tenant_status"), _plans.c.limits
+            _tenants.c.slug,
+            _tenants.c.status.label("tenant_status"),
+            _tenants.c.limit_overrides,
+            _plans.c.limits,
         )
         .join_from(tenant_id.table, _tenants, _tenants.c.id == tenant_id)
         .join(_plans, _plans.c.slug == _tenants.c.plan)

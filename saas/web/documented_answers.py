@@ -49,7 +49,18 @@ HEADERS: Json = {
     ),
     "Link": _header("The next page (RFC 8288), while there is one.", {}) | {"required": False},
     "Location": _header("The new row.", {"format": "uri-reference"}),
-    "Retry-After": _header("Seconds to wait.", {"pattern": "^[0-9]+$"}),
+    "RateLimit": _header(
+        "What is left (IETF httpapi), where the tenant has a limit.",
+        {"pattern": '^"requests";r=[0-9]+;t=[0-9]+$'},
+    )
+    | {"required": False},
+    "RateLimit-Policy": _header(
+        "Requests a second (IETF httpapi), where the tenant has a limit.",
+        {"pattern": '^"requests";q=[0-9]+;w=1$'},
+    )
+    | {"required": False},
+    # Not with a quota: waiting does not help there.
+    "Retry-After": _header("Seconds to wait.", {"pattern": "^[0-9]+$"}) | {"required": False},
     "Vary": _header("What else the answer depends on.", {}),
     "WWW-Authenticate": _header("RFC 6750.", {"pattern": "^Bearer"}),
     "X-Request-ID": _header(
@@ -66,6 +77,7 @@ _OF_STATUS = {
     503: ("Retry-After",),
 }
 _OF_API = ("Cache-Control", "Vary")
+_OF_TENANT = ("RateLimit", "RateLimit-Policy")
 
 
 def refusal(status: int) -> Json:
@@ -77,9 +89,11 @@ def refusal(status: int) -> Json:
     }
 
 
-def complete_answer(answer: Json, status: int, body: Any, *, path: str) -> None:
+def complete_answer(answer: Json, status: int, body: Any, *, path: str, plane: str) -> None:
     """Add the headers that an answer of this status and body carries on `path`."""
     names = [*_OF_STATUS.get(status, ()), *(_OF_API if path.startswith("/v1/") else ())]
+    if plane == "tenant":
+        names += _OF_TENANT
     kind = getattr(body, "__origin__", body)
     if "version" in getattr(kind, "__struct_fields__", ()):
         names.append("ETag")

@@ -86,6 +86,7 @@ class Exchange:
                 # `in`, not startswith: routing also takes //v1/… and a path below a root_path.
                 is_api=API_PREFIX in self.path,
             )
+            headers += self.scope["state"].get("rate_limit", ())
             message = {**message, "headers": headers}
         return self._send(message)
 

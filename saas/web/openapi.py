@@ -42,7 +42,7 @@ _TENANT_HEADER: Json = {
     "enter; any other is answered 404.",
 }
 # What any route of a plane may answer with; the others stand in the route's own description.
-_REFUSALS_OF_PLANE = {"tenant": (401, 403, 404, 503), "platform": (401, 503), "open": ()}
+_REFUSALS_OF_PLANE = {"tenant": (401, 403, 404, 429, 503), "platform": (401, 503), "open": ()}
 _REFUSALS_OF_BODY = (400, 413, 415, 422)
 _REFUSALS_OF_KEY = (400, 409, 413, 422)
 _JSON = "application/json"
@@ -144,7 +144,7 @@ def _document_answers(operation: _Operation) -> None:
         answers["304"] = {"description": HTTPStatus.NOT_MODIFIED.phrase}
     for status, answer in answers.items():
         body = operation.given.get(int(status))
-        complete_answer(answer, int(status), body, path=operation.path)
+        complete_answer(answer, int(status), body, path=operation.path, plane=operation.plane)
     document["responses"] = answers | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in _refusals(operation)
     }

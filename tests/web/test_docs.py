@@ -116,7 +116,8 @@ async def test_every_answer_documents_its_headers() -> None:
     assert set(responses["401"]["headers"]) == {"WWW-Authenticate", "X-Request-ID"}
     assert set(responses["503"]["headers"]) == {"Retry-After", "X-Request-ID"}
     made = document["paths"]["/v1/things"]["post"]["responses"]["201"]["headers"]
-    assert set(made) == {"Location", "Cache-Control", "Vary", "X-Request-ID"}
+    limited = {"RateLimit", "RateLimit-Policy"}
+    assert set(made) == {"Location", "Cache-Control", "Vary", "X-Request-ID"} | limited
     assert made["Vary"] == {"$ref": "#/components/headers/Vary"}
     assert set(document["paths"]["/livez"]["get"]["responses"]["200"]["headers"]) == {
         "X-Request-ID"

@@ -3,8 +3,10 @@ answered as what it is, none smuggles a second one, and the server goes on servi
 
 import json
 import re
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -181,3 +183,17 @@ async def test_odd_request_is_answered_as_what_it_is(
     if status >= 400 and body:
         assert b"application/problem+json" in head
         assert json.loads(body)["status"] == status
+
+
+def test_idle_connections_of_one_caller_keep_nobody_out(server: LiveServer) -> None:
+    many = 1_100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * many:
+        pytest.skip(f"this system lets a process have {hard} open files at most")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * many), hard))
+    with ExitStack() as held:
+        for _ in range(many):
+            held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+
+        assert statuses(exchange(server, LIST, CLOSE)) == [200]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

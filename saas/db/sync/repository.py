@@ -152,17 +152,18 @@ class TenantRepository(Generic[Model, Read]):
 
 
 def perform(operation: Operation[Result]) -> Result:
-    """Carry `operation` out in the current transaction."""
+    """Carry `operation` out in the current transaction, one at a time as in the async twin."""
     work = current_transaction()
-    try:
-        step = next(operation)
-        while True:
-            try:
-                rows = work.run(step.statement, step.values)
-            except SaasError as refusal:
-                step = operation.throw(refusal)
-            else:
-                step = operation.send(rows)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
+    with work.turn:
+        try:
+            step = next(operation)
+            while True:
+                try:
+                    rows = work.run(step.statement, step.values)
+                except SaasError as refusal:
+                    step = operation.throw(refusal)
+                else:
+                    step = operation.send(rows)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

@@ -22,14 +22,15 @@ class Transaction:
     its end is rolled back.
     """
 
-    __slots__ = ("_connection", "_is_over", "_pool", "_read_only", "_streams", "_token", "_turn")
+    __slots__ = ("_connection", "_is_over", "_pool", "_read_only", "_streams", "_token", "turn")
 
     def __init__(self, pool: Pool, *, read_only: bool = False) -> None:
         self._pool = pool
         self._read_only = read_only
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
-        self._turn = RLock()
+        self.turn = RLock()
+        """Held while a statement runs, or statements that belong together."""
         self._is_over = False
         self._streams = 0
 
@@ -38,7 +39,7 @@ class Transaction:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._turn:
+        with self.turn:
             self._is_over = True
             if self._token is not None:
                 _current.reset(self._token)
@@ -48,7 +49,7 @@ class Transaction:
     def fetch(self, sql: str, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """Run one statement with `%(name)s` parameters and return its rows. Raises a SaasError for
         what the database refuses, Unbound after the end or under another principal."""
-        with self._turn:
+        with self.turn:
             try:
                 connection = self._connection or self._begin()
                 if connection.bound_to is not context.principal_or_none():
@@ -70,7 +71,7 @@ class Transaction:
 
     def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""
-        with self._turn:
+        with self.turn:
             self._is_over = True
             connection = self._connection
             if connection is None:

@@ -1,0 +1,112 @@
+"""The commands about plans: the same code as the API's, in the operator's terminal."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import rich_click as click
+from rich.markup import escape
+from rich.table import Table
+
+from saas.commands.on_database import out, with_database
+from saas.db.database import Database
+from saas.db.transaction import platform_transaction
+from saas.errors import ConfigurationError
+from saas.limits import Limits
+from saas.settings import Settings
+from saas.tenancy.plans import NewPlan, PlanChange, PlanRead, change_plan, create_plan, plans
+
+_LIMITS = Limits.__struct_fields__
+_NONE = "none"
+
+
+class _LimitType(click.ParamType[Any]):
+    """A number, or `none` for no limit. What range a number may have is said by the limits."""
+
+    name = "integer|none"
+
+    def convert(self, value: Any, _: Any, __: Any) -> Any:
+        if value == _NONE:
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value} is neither a number nor {_NONE}")
+
+
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    for name in reversed(_LIMITS):
+        option = click.option(f"--{name.replace('_', '-')}", name, type=_LimitType())
+        command = option(command)
+    return command
+
+
+@click.group()
+def plan() -> None:
+    """List, make and change plans."""
+
+
+@plan.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for scripts.")
+def list_plans(as_json: bool) -> None:
+    """Print all plans and their limits."""
+    _show(_carry_out(plans), as_json=as_json)
+
+
+@plan.command("create")
+@click.argument("slug")
+@click.option("--name", help="The display name.  [default: the slug]")
+@_limit_options
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def create(slug: str, name: str | None, as_json: bool, **limits: Any) -> None:
+    """Make a plan; a limit that is not given is none."""
+    wish = _checked({"slug": slug, "name": name or slug, "limits": _given(limits)}, NewPlan)
+    _show([_carry_out(lambda: create_plan(wish))], as_json=as_json)
+
+
+@plan.command("set")
+@click.argument("slug")
+@click.option("--name", help="Another display name.")
+@_limit_options
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def change(slug: str, name: str | None, as_json: bool, **limits: Any) -> None:
+    """Change a plan; its tenants feel it within five seconds. What is not given stays as it is."""
+    wish = {"limits": _given(limits)} | ({"name": name} if name else {})
+    checked = _checked(wish, PlanChange)
+    _show([_carry_out(lambda: change_plan(slug, checked))], as_json=as_json)
+
+
+def _given(limits: dict[str, Any]) -> dict[str, int | None]:
+    return {
+        name: None if value == _NONE else value
+        for name, value in limits.items()
+        if value is not None
+    }
+
+
+def _checked(wish: dict[str, Any], kind: Any) -> Any:
+    try:
+        return msgspec.convert(wish, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _carry_out(question: Callable[[], Awaitable[Any]]) -> Any:
+    async def work(database: Database, _: Settings) -> Any:
+        async with platform_transaction(database):
+            return await question()
+
+    return with_database(work)
+
+
+def _show(found: Sequence[PlanRead], *, as_json: bool) -> None:
+    if as_json:
+        for one in found:
+            click.echo(msgspec.json.encode(one).decode())
+        return
+    table = Table("slug", "name", *(name.replace("_", " ") for name in _LIMITS))
+    for one in found:
+        limits = msgspec.structs.astuple(one.limits)
+        shown = (_NONE if limit is None else f"{limit:,}" for limit in limits)
+        table.add_row(one.slug, escape(one.name), *shown)
+    out.print(table)

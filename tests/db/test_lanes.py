@@ -1,0 +1,150 @@
+"""The share that one tenant has of a pool, and the turns of those who wait."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import pytest
+
+from saas.context import Principal, acting_as
+from saas.db.connection import TenantConnection
+from saas.db.pool import Pool
+from saas.db.transaction import Transaction
+from saas.errors import TooManyAtOnce, Unavailable
+from saas.settings import Settings
+
+SIZE, SHARE = 3, 2
+NewPool = Callable[..., Pool]
+
+
+@pytest.fixture
+async def new_pool(settings: Settings) -> AsyncIterator[NewPool]:
+    made: list[Pool] = []
+
+    def make(lane_size: int | None, *, seconds: float = 0.5) -> Pool:
+        made.append(
+            Pool(
+                str(settings.database_url),
+                TenantConnection,
+                size=SIZE,
+                acquire_timeout_seconds=seconds,
+                lane_size=lane_size,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for pool in made:
+        await pool.close()
+
+
+async def ask(pool: Pool, tenant: UUID, until: asyncio.Event | None = None) -> None:
+    """One transaction of `tenant`; it holds its connection until the event."""
+    with acting_as(Principal(tenant_id=tenant, actor="system:test")):
+        async with Transaction(pool, read_only=True) as work:
+            await work.fetch("SELECT 1")
+            if until is not None:
+                await until.wait()
+            await work.commit()
+
+
+@asynccontextmanager
+async def flood(pool: Pool, tenant: UUID, requests: int) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """So many transactions of `tenant` at once, each of which holds what it gets."""
+    end = asyncio.Event()
+    tasks = [asyncio.create_task(ask(pool, tenant, end)) for _ in range(requests)]
+    await asyncio.sleep(0.1)
+    try:
+        yield tasks
+    finally:
+        end.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_tenant_that_holds_its_share_leaves_the_others_theirs(new_pool: NewPool) -> None:
+    bounded, unbounded, noisy = new_pool(SHARE), new_pool(None), uuid4()
+
+    async with flood(bounded, noisy, 20):
+        await ask(bounded, uuid4())
+    async with flood(unbounded, noisy, 20):
+        with pytest.raises(Unavailable):
+            await ask(unbounded, uuid4())
+
+
+async def test_who_waits_for_the_own_tenant_too_long_is_told_so(new_pool: NewPool) -> None:
+    pool, noisy = new_pool(SHARE), uuid4()
+
+    async with flood(pool, noisy, SHARE):
+        with pytest.raises(TooManyAtOnce) as refusal:
+            await ask(pool, noisy)
+
+    assert (refusal.value.status, refusal.value.headers) == (429, {"Retry-After": "1"})
+    await ask(pool, noisy)
+
+
+async def test_the_line_of_one_tenant_has_an_end(new_pool: NewPool) -> None:
+    pool, noisy = new_pool(SHARE, seconds=60), uuid4()
+
+    async with flood(pool, noisy, SHARE + 1_000) as tasks:
+        with pytest.raises(TooManyAtOnce):
+            await ask(pool, noisy)
+        await ask(pool, uuid4())
+        # Nobody's time was over: the last one was refused for the line alone.
+        assert not any(task.done() for task in tasks)
+
+
+async def test_those_who_wait_are_served_tenant_by_tenant(new_pool: NewPool) -> None:
+    pool, holder = new_pool(None), uuid4()
+    noisy, quiet = uuid4(), uuid4()
+    served: list[UUID] = []
+
+    async def one(tenant: UUID) -> None:
+        await ask(pool, tenant)
+        served.append(tenant)
+
+    connections = [await pool.acquire(holder) for _ in range(SIZE)]
+    waiting = [asyncio.create_task(one(noisy)) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(one(quiet)))
+    await asyncio.sleep(0)
+    # One connection for all of them: it goes from hand to hand.
+    pool.release(connections.pop())
+    await asyncio.gather(*waiting)
+    for connection in connections:
+        pool.release(connection)
+
+    assert served == [noisy, quiet, noisy, noisy, noisy, noisy]
+
+
+async def test_cancelled_and_lost_requests_leave_every_share_whole(new_pool: NewPool) -> None:
+    pool, chance = new_pool(SHARE), random.Random(11)
+    tenants = [uuid4() for _ in range(4)]
+
+    async def lose_or_ask() -> None:
+        with acting_as(Principal(tenant_id=chance.choice(tenants), actor="system:test")):
+            async with Transaction(pool, read_only=chance.random() < 0.5) as work:
+                lost = "SELECT pg_terminate_backend(pg_backend_pid())"
+                slow = f"SELECT pg_sleep({chance.random() / 200})"
+                await work.fetch(lost if chance.random() < 0.1 else slow)
+                await work.commit()
+
+    async def cancelled_somewhere() -> None:
+        task = asyncio.create_task(lose_or_ask())
+        await asyncio.sleep(chance.random() / 100)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled() and (error := task.exception()):
+            assert isinstance(error, Unavailable | TooManyAtOnce)
+
+    for _ in range(8):
+        await asyncio.gather(*(cancelled_somewhere() for _ in range(40)))
+
+    for tenant in tenants:
+        held = [await asyncio.wait_for(pool.acquire(tenant), 2) for _ in range(SHARE)]
+        held.append(await asyncio.wait_for(pool.acquire(uuid4()), 2))
+        with pytest.raises(TooManyAtOnce):
+            await pool.acquire(tenant)
+        for connection in held:
+            pool.release(connection)

@@ -86,7 +86,7 @@ def test_written_file_is_in_the_form_of_the_tools(package: Path) -> None:
     ("name", "after"),
     [
         ("accounts", "saas.features.accounts import accounts\nfrom saas.features.admin"),
-        ("invoices", "saas.features.invoices import invoices\nfrom saas.features.projects"),
+        ("receipts", "saas.features.receipts import receipts\nfrom saas.features.stats"),
         ("zebras", "saas.features.zebras import zebras\nfrom saas.installation"),
     ],
 )

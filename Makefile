@@ -10,7 +10,7 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/python -m saas.cli dev
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff format --check .

@@ -5,8 +5,10 @@ that the app forgot to take out would stay there and hide, or make, a leak.
 """
 
 import asyncio
+import gc
 import itertools
-import tempfile
+import logging
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import Context
@@ -23,8 +25,33 @@ from saas.db.roles import APP, MIGRATOR, PLATFORM, bootstrap
 from saas.dev.postgres import EmbeddedPostgres
 from saas.settings import Settings
 from saas.web.telemetry import Edge
+from throwaway import throwaway_folder
 
 PLATFORM_KEY = "pk_test_platform_key"
+# Files whose tests wait for processes go first, so that no worker is alone with one at the end.
+LONG_FILES = (
+    "test_dev.py",
+    "test_adding_a_resource.py",
+    "test_two_locks.py",
+    "test_library.py",
+    "test_openapi_fuzz.py",
+    "test_deploy.py",
+    "test_boot.py",
+    "test_migrations.py",
+    "test_postgres.py",
+    "test_postgres_processes.py",
+)
+
+# What costs time and shows nothing: a line for every request, and looking for garbage among all
+# that a worker has imported.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 class IsolatedTransport(httpx.AsyncBaseTransport):
@@ -82,17 +109,16 @@ Onboard = Callable[..., Awaitable[Caller]]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A server of the suite's own, with the four roles. Not below pytest's own folder: as root the
-    server runs as another user, who may not enter there."""
-    with tempfile.TemporaryDirectory(prefix="saas-tests-") as folder:
-        Path(folder).chmod(0o711)
-        server = EmbeddedPostgres(Path(folder), durable=False)
+    """A server of the suite's own, with the four roles."""
+    folder = throwaway_folder("saas-tests-")
+    server = EmbeddedPostgres(folder, durable=False)
+    try:
         server.start()
-        try:
-            bootstrap(server.dsn(server.superuser, "postgres"))
-            yield server
-        finally:
-            server.stop(immediate=True)
+        bootstrap(server.dsn(server.superuser, "postgres"))
+        yield server
+    finally:
+        server.stop(immediate=True)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ import httpx
 from saas.dev.home import recorded_home
 from saas.dev.postgres import EmbeddedPostgres
 from saas.dev.postmaster import find_postmaster
+from throwaway import throwaway_folder
 
 PATIENCE_SECONDS = 40
 
@@ -181,10 +181,8 @@ def free_port() -> int:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder that any user may pass, unlike pytest's own, with a short path. At the end nothing
-    runs in it any more."""
-    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="saas-dev-", dir="/tmp")))
-    folder.chmod(0o711)
+    """A folder in which nothing runs any more at the end."""
+    folder = throwaway_folder("saas-dev-")
     try:
         yield folder
     finally:

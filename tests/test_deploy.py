@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +24,7 @@ from saas.dev.cluster import server_programs
 from saas.dev.home import recorded_home
 from saas.dev.postgres import EmbeddedPostgres
 from saas.secret_files import make_secrets
+from throwaway import throwaway_folder
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "postgresql://x@127.0.0.1:1/saas"
@@ -39,9 +39,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # Not below pytest's own folder, which the server's user may not enter when root runs this.
-    path = Path(tempfile.mkdtemp(prefix="saas-deploy-"))
-    path.chmod(0o711)
+    path = throwaway_folder("saas-deploy-")
     yield path
     shutil.rmtree(path)
 

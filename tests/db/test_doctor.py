@@ -1,6 +1,5 @@
 """The doctor finds each fault that is planted, and none in a sound installation."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -294,15 +293,3 @@ def test_an_old_server_is_refused_and_an_unpatched_one_in_production() -> None:
     unpatched = inspect_version(sound - 1, environment="prod")
     assert inspect_version(sound - 1, environment="dev") == Findings(warnings=unpatched.errors)
     assert len(unpatched.errors) == 1
-
-
-def test_the_check_is_quick_enough_for_every_start(migrated: Any) -> None:
-    app, platform = migrated.url(APP), migrated.url(PLATFORM)
-    check_installation(app, platform)
-
-    started = time.process_time(), time.perf_counter()
-    check_installation(app, platform)
-
-    # Half of it is spent by the server; a busy machine may stretch the wall clock.
-    assert time.process_time() - started[0] < 0.1
-    assert time.perf_counter() - started[1] < 1

@@ -1,10 +1,8 @@
 """Folders for real embedded servers, and a way to start one from another process."""
 
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from saas.dev.home import recorded_home
 from saas.dev.postgres import EmbeddedPostgres
 from saas.dev.postmaster import find_postmaster
+from throwaway import throwaway_folder
 
 # Starts a server and stops it at a line of input. Arguments: folder, what to be, user id or 0.
 STARTER = """
@@ -42,7 +41,7 @@ except ConfigurationError as error:
 @pytest.fixture
 def parent() -> Iterator[Path]:
     """A folder that any user may pass, unlike pytest's own, with a short path."""
-    folder = new_folder()
+    folder = throwaway_folder("pgtest-")
     yield folder
     stop_below(folder)
     shutil.rmtree(folder)
@@ -51,7 +50,7 @@ def parent() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Path]:
     """A cluster that the tests hand on, which is faster than making one for each."""
-    folder = new_folder()
+    folder = throwaway_folder("pgtest-")
     server = EmbeddedPostgres(folder / ".saas", durable=False)
     server.start()
     server.stop()
@@ -136,9 +135,3 @@ def stop_below(parent: Path) -> None:
         assert find_postmaster(home / "pg") is None
         if home != lock.parent:
             shutil.rmtree(home)
-
-
-def new_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="pgtest-", dir="/tmp"))
-    folder.chmod(0o711)
-    return Path(os.path.realpath(folder))

@@ -177,4 +177,4 @@ async def test_one_that_fails_does_not_keep_the_others(
         done = await purge_due(database)
         assert (id_of(tenant) in done, id_of(other_tenant) in done) == (False, True)
 
-    assert await purge_due(database) == [id_of(tenant)]
+    assert id_of(tenant) in await purge_due(database)

@@ -9,9 +9,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from throttled.rate_limiter import RateLimitResult
-
-from saas.tenancy.rate_counters import Bucket, Counters
+from saas.tenancy.rate_counters import Bucket, Counters, Taken
 
 Header = tuple[bytes, bytes]
 
@@ -38,13 +36,13 @@ class RateLimits:
         bucket = buckets.above_reserve if is_beyond_share else buckets.whole
         found = await self._counters.take(bucket, tenant)
         left = _left(own, found, buckets)
-        state = b'"requests";r=%d;t=%d' % (left, math.ceil(found.state.reset_after))
+        state = b'"requests";r=%d;t=%d' % (left, math.ceil(found.reset_after))
         headers = buckets.policy, (b"ratelimit", state)
         if not found.limited:
             return Standing(headers, 0)
-        seconds = found.state.retry_after
+        seconds = found.retry_after
         if is_beyond_share:
-            seconds = min(seconds, own.state.retry_after)
+            seconds = min(seconds, own.retry_after)
         return Standing(headers, max(1, math.ceil(seconds)))
 
 
@@ -69,10 +67,10 @@ def _buckets(per_second: int) -> _Buckets:
     )
 
 
-def _left(own: RateLimitResult, found: RateLimitResult, buckets: _Buckets) -> int:
+def _left(own: Taken, found: Taken, buckets: _Buckets) -> int:
     """How many more requests the caller could send now, if nobody else did."""
-    left = found.state.remaining
+    left = found.remaining
     if own.limited:
         return left
     reserve = buckets.whole.burst - buckets.above_reserve.burst
-    return max(min(own.state.remaining, left), left - reserve)
+    return max(min(own.remaining, left), left - reserve)

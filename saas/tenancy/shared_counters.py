@@ -10,10 +10,10 @@ import structlog
 from throttled.asyncio.rate_limiter.gcra import GCRARateLimiter
 from throttled.asyncio.store import RedisStore
 from throttled.exceptions import StoreUnavailableError
-from throttled.rate_limiter import RateLimitResult, per_sec
+from throttled.rate_limiter import per_sec
 
 from saas.errors import ConfigurationError
-from saas.tenancy.rate_counters import Bucket, Counters, OwnCounters
+from saas.tenancy.rate_counters import Bucket, Counters, OwnCounters, Taken
 
 _TIMEOUT_SECONDS = 0.25
 # How long nobody asks a server that was not there.
@@ -54,7 +54,7 @@ class SharedCounters:
         except ValueError as error:
             raise ConfigurationError(f"SAAS_REDIS_URL: {error}") from None
 
-    async def take(self, bucket: Bucket, key: str) -> RateLimitResult:
+    async def take(self, bucket: Bucket, key: str) -> Taken:
         if self._is_away:
             now = time.monotonic()
             if now < self._ask_again_at:
@@ -63,14 +63,15 @@ class SharedCounters:
             self._ask_again_at = now + _PAUSE_SECONDS
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                result: RateLimitResult = await self._limiter_of(bucket).limit(key)
+                result = await self._limiter_of(bucket).limit(key)
         except _FAILURES as error:
             self._lose(error)
             return await self._own.take(bucket, key)
         if self._is_away:
             self._is_away = False
             structlog.get_logger().info("rate_limits_shared_again")
-        return result
+        state = result.state
+        return Taken(result.limited, state.remaining, state.reset_after, state.retry_after)
 
     async def close(self) -> None:
         await self._store.close()

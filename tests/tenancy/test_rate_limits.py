@@ -4,10 +4,10 @@ import re
 from uuid import UUID, uuid4
 
 import pytest
-from throttled import utils
 
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
+from saas.tenancy import rate_counters
 from saas.tenancy.rate_counters import Bucket, OwnCounters
 from saas.tenancy.rate_limits import RateLimits
 
@@ -31,7 +31,7 @@ class Clock:
 def clock(monkeypatch):
     """The limiter's clock."""
     clock = Clock()
-    monkeypatch.setattr(utils, "now_mono_f", clock)
+    monkeypatch.setattr(rate_counters, "monotonic", clock)
     return clock
 
 

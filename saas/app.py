@@ -18,6 +18,7 @@ from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current
 from saas.errors import ConfigurationError
 from saas.features.admin import admin_handlers
+from saas.features.archives import archive_handlers
 from saas.features.audit import audit_handlers
 from saas.features.plans import plan_handlers
 from saas.features.projects import projects
@@ -68,7 +69,7 @@ def create_app(
     counters = counters_at(settings.redis_url)
     litestar = Litestar(
         route_handlers=[
-            *_handlers(settings, resources, metrics),
+            *_handlers(settings, resources, metrics, database),
             *token_handlers(tokens.own, catalogue.all),
         ],
         middleware=[_middleware(settings, tokens, catalogue, counters)],
@@ -99,7 +100,10 @@ def _database(settings: Settings) -> Database:
 
 
 def _handlers(
-    settings: Settings, resources: Sequence[AnyResource], metrics: Metrics
+    settings: Settings,
+    resources: Sequence[AnyResource],
+    metrics: Metrics,
+    database: Database,
 ) -> list[Router | HTTPRouteHandler]:
     cursors = Cursors(shared_secret(settings))
     routers = [
@@ -114,6 +118,11 @@ def _handlers(
         *lifecycle_handlers(settings.offboarding_grace_days),
         *access_handlers(cursors),
         *plan_handlers,
+        *archive_handlers(
+            database,
+            most_exports=settings.most_exports,
+            max_archive_bytes=settings.max_archive_bytes,
+        ),
         *health_handlers(lambda: asyncio.to_thread(is_serving, str(settings.database_url))),
         jwks_route(public_keys_of(settings)),
         *docs_routes,

@@ -216,6 +216,12 @@ class Invalid(SaasError):
     detail = "The body is well-formed, but its content is refused. See errors."
 
 
+class InvalidArchive(Invalid):
+    """A whole archive whose content cannot become a tenant here; nothing of it was stored."""
+
+    code, title = "invalid_archive", "Invalid archive"
+
+
 class IdempotencyKeyReused(SaasError):
     """The Idempotency-Key came with another body or query before (draft-ietf-httpapi-idempotency-
     key-header-07, 2.7)."""

@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     issuers: str | None = None
     metrics_token: str | None = None
     max_body_bytes: PositiveInt = 10_000_000
+    max_archive_bytes: PositiveInt = 5_000_000_000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = True
 
@@ -62,6 +63,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def connections_of_one_tenant(self) -> int:
         """Below the size of the pool, unless there is but one."""
         return self.tenant_connections or max(1, self.pool_size // 2)
+
+    @property
+    def most_exports(self) -> int:
+        """How many archives a process writes at once: each holds a connection for as long as its
+        reader takes."""
+        return max(1, min(self.pool_size // 4, self.connections_of_one_tenant))
 
     @property
     def data_path(self) -> Path:

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from saas.commands.access import access
+from saas.commands.archives import ARCHIVES
 from saas.commands.lifecycle import COMMANDS
 from saas.commands.on_database import out, with_database
 from saas.db.database import Database
@@ -91,5 +92,5 @@ def list_tenants(as_json: bool) -> None:
     out.print(table)
 
 
-for command in (*COMMANDS, access):
+for command in (*COMMANDS, *ARCHIVES, access):
     tenant.add_command(command)

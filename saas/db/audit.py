@@ -6,9 +6,9 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import Index
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
-from saas.db.models import TenantRow, security
+from saas.db.models import HOLDS_ACTOR, HOLDS_ID, TenantRow, security
 
 
 class AuditLog(TenantRow):
@@ -20,20 +20,21 @@ class AuditLog(TenantRow):
     __table_args__ = (Index("ix_audit_log_entity", "tenant_id", "entity", "entity_id", "id"),)
 
     at: Mapped[datetime]
-    actor: Mapped[str]
+    actor: Mapped[str] = mapped_column(info=HOLDS_ACTOR)
     request_id: Mapped[str | None]
     ip: Mapped[str | None]
     action: Mapped[str]
     entity: Mapped[str]
-    entity_id: Mapped[UUID]
+    entity_id: Mapped[UUID] = mapped_column(info=HOLDS_ID)
     changes: Mapped[dict[str, Any]]
 
 
 class AuditEntry(msgspec.Struct):
-    """`action` is insert, update, delete, soft_delete, restore or access (an operator enters the
-    tenant: docs/tenant-life.md); `changes` maps each changed field to its old and new value,
-    though the log holds them as {"old": {…}, "new": {…}}. Where it has `is_new`, the version and
-    the authors and times of a new row follow from the entry."""
+    """`action` is insert, update, delete, soft_delete or restore; of the entity `tenants` also
+    access (an operator enters the tenant: docs/tenant-life.md) and import (which brought the whole
+    tenant here: docs/moving-a-tenant.md). `changes` maps each changed field to its old and new
+    value, though the log holds them as {"old": {…}, "new": {…}}. Where it has `is_new`, the version
+    and the authors and times of a new row follow from the entry."""
 
     id: UUID
     at: datetime

@@ -9,10 +9,11 @@ import psycopg
 from saas.db.audit_functions import AUDIT_FUNCTIONS
 from saas.db.definer_functions import DefinerFunction
 from saas.db.platform_functions import PLATFORM_FUNCTIONS
+from saas.db.restore_functions import RESTORE_FUNCTIONS
 from saas.db.rls import Grant, Policy, Security, Trigger, quote
 from saas.db.roles import OWNER
 
-DEFINER_FUNCTIONS = (*AUDIT_FUNCTIONS, *PLATFORM_FUNCTIONS)
+DEFINER_FUNCTIONS = (*AUDIT_FUNCTIONS, *PLATFORM_FUNCTIONS, *RESTORE_FUNCTIONS)
 
 
 class Function(NamedTuple):

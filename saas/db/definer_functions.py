@@ -1,5 +1,5 @@
 """Functions that run as the owner (SECURITY DEFINER), and the SQL that makes, closes and drops
-them. What they do is in `audit_functions.py` and `platform_functions.py`."""
+them. What they do is in `audit_functions.py`, `platform_functions.py`, `restore_functions.py`."""
 
 from typing import NamedTuple
 

@@ -42,6 +42,8 @@ _INVALID_VALUE = {
     "22008": ("out_of_range", "The date or time is out of range."),
     "22021": ("invalid_text", "The text holds a character that cannot be stored."),
     "22P05": ("invalid_text", "The text holds a character that cannot be stored."),
+    "54000": ("too_long", "The value is too long."),
+    "54001": ("invalid", "The value is nested too deeply."),
 }
 _RETRY = {
     "40001": "Another change came first. Repeat the request.",
@@ -60,7 +62,7 @@ _DATA_ERROR = "22"
 def refusal_for(error: Exception) -> Exception:
     """The SaasError that says what happened, or `error` itself where it is a fault of ours."""
     state = _state_of(error)
-    if state.startswith((_DATA_ERROR, "23")):
+    if state.startswith((_DATA_ERROR, "23", "5400")):
         return _refused_value(error, state) or error
     if state == _DEADLOCK:
         return Deadlock()

@@ -43,7 +43,8 @@ class IdempotencyKey(TenantRow):
     of its effect do not say."""
 
     __tablename__ = "idempotency_keys"
-    __security__ = security(audited=False)
+    # Of a day, and sealed with this installation's secret.
+    __security__ = security(audited=False, portable="never")
     __table_args__ = (Index("ix_idempotency_keys_expires", "tenant_id", "expires_at"),)
 
     request_mac: Mapped[bytes] = mapped_column(LargeBinary)

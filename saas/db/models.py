@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -44,6 +44,13 @@ PROTECTED = frozenset(
         "deleted_by",
     }
 )
+
+# What a column holds that an import under new ids must change with them (`saas/portability`): the
+# id of any row of the tenant, or an actor, `member:<id>` and `key:<id>`. References need no note.
+HOLDS_ID = {"holds": "id"}
+HOLDS_ACTOR = {"holds": "actor"}
+
+Portable = Literal["always", "same_ids", "never"]
 
 
 class Base(DeclarativeBase):
@@ -88,11 +95,11 @@ class TenantModel(TenantRow):
 
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"), sort_order=900)
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"), sort_order=901)
-    created_by: Mapped[str] = mapped_column(sort_order=902)
+    created_by: Mapped[str] = mapped_column(sort_order=902, info=HOLDS_ACTOR)
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"), sort_order=903)
-    updated_by: Mapped[str] = mapped_column(sort_order=904)
+    updated_by: Mapped[str] = mapped_column(sort_order=904, info=HOLDS_ACTOR)
     deleted_at: Mapped[datetime | None] = mapped_column(sort_order=905)
-    deleted_by: Mapped[str | None] = mapped_column(sort_order=906)
+    deleted_by: Mapped[str | None] = mapped_column(sort_order=906, info=HOLDS_ACTOR)
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
@@ -106,10 +113,15 @@ def security(
     app: tuple[str, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE"),
     platform: tuple[str, ...] = (),
     audited: bool = True,
+    portable: Portable = "always",
 ) -> dict[str, Any]:
     """A table's own grants, as its `__security__`, where the defaults are not right. `app` and
-    `platform` are the privileges of the two roles; UPDATE never covers tenant, id or creation."""
-    return {"app": app, "platform": platform, "audited": audited}
+    `platform` are the privileges of the two roles; UPDATE never covers tenant, id or creation.
+
+    `portable` says whether the rows go into a tenant's archive: `never` what means something in one
+    installation alone, `same_ids` what means something under the tenant's own id alone, and so is
+    left out where an import gives new ids."""
+    return {"app": app, "platform": platform, "audited": audited, "portable": portable}
 
 
 def reference(
@@ -169,6 +181,8 @@ def _tenant_foreign_keys(cls: type[TenantRow]) -> Iterator[ForeignKeyConstraint]
             [f"{parent}.tenant_id", f"{parent}.id"],
             name=f"fk_{cls.__tablename__}_{name}",
             ondelete=info["on_delete"],
+            # Whoever brings many rows at once may bring a child before its parent.
+            deferrable=True if parent == cls.__tablename__ else None,
         )
 
 

@@ -26,7 +26,8 @@ class Transaction:
     and refuses to go on under another one. Statements run one at a time. Whoever runs the block
     commits; what is not committed at its end is rolled back. `recheck` is asked before it begins,
     and what it gives is waited for: it may refuse the work. `lane` is whose share of the pool it
-    takes, the tenant's unless another is named.
+    takes, the tenant's unless another is named. `one_snapshot` is for a read-only one of many
+    statements: all of them see what was committed before the first.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Transaction:
         "_in_attempt",
         "_is_over",
         "_lane",
+        "_one_snapshot",
         "_pool",
         "_read_only",
         "_recheck",
@@ -50,11 +52,13 @@ class Transaction:
         read_only: bool = False,
         recheck: Callable[[], Awaitable[None] | None] | None = None,
         lane: Hashable | None = None,
+        one_snapshot: bool = False,
     ) -> None:
         self._pool = pool
         self._read_only = read_only
         self._recheck = recheck
         self._lane = lane
+        self._one_snapshot = one_snapshot
         self._connection: TenantConnection | None = None
         self._token: Token[Transaction | None] | None = None
         self.turn = asyncio.Lock()
@@ -102,7 +106,7 @@ class Transaction:
             await self._execute(connection, "SET CONSTRAINTS ALL IMMEDIATE")
             self._in_attempt = False
             return
-        if self._read_only:
+        if self._read_only and not self._one_snapshot:
             # Nothing to lose: the COMMIT goes out with the next BEGIN on this connection.
             connection.lingers = True
         else:
@@ -132,6 +136,18 @@ class Transaction:
             # The settings of the transaction have gone back as well.
             connection.bound_to, self._in_attempt = self._bound_before, False
         self._is_over = False
+
+    @asynccontextmanager
+    async def trial(self) -> AsyncIterator[None]:
+        """What is done inside is undone at its end, and the transaction goes on. A statement must
+        have come before."""
+        connection = self._begun()
+        await self._execute(connection, "SAVEPOINT trial")
+        bound_before = connection.bound_to
+        yield
+        await self._execute(connection, "ROLLBACK TO SAVEPOINT trial")
+        # The settings of the transaction have gone back as well.
+        connection.bound_to = bound_before
 
     async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
         if self._is_over:
@@ -174,7 +190,7 @@ class Transaction:
             await answer
             connection = await self._pool.acquire(lane)
         try:
-            await connection.execute("BEGIN READ ONLY" if self._read_only else "BEGIN")
+            await connection.execute(self._begin_command())
         except BaseException:
             # Cancelled on the way, it may have begun all the same, for this tenant and unknown to
             # asyncpg: the next one on this connection would work inside it.
@@ -182,6 +198,11 @@ class Transaction:
             raise
         self._connection = connection
         return connection
+
+    def _begin_command(self) -> str:
+        if self._one_snapshot:
+            return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        return "BEGIN READ ONLY" if self._read_only else "BEGIN"
 
     async def _rollback(self, connection: TenantConnection) -> None:
         self._connection = None

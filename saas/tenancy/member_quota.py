@@ -36,6 +36,21 @@ def member_reservation() -> Operation[None]:
         raise QuotaExceeded("members", most, of="active members")
 
 
+async def require_members_fit() -> None:
+    """`reserve_member` for who adds many at once: to be called after that, in the same transaction.
+    Raises QuotaExceeded where there are more active members than the tenant may have."""
+    await perform(_members_fit())
+
+
+def _members_fit() -> Operation[None]:
+    most = (yield from present_limits()).members
+    if most is None:
+        return
+    yield from hold(_members.name)
+    if (yield from _run(_ACTIVE))[0]["members"] > most:
+        raise QuotaExceeded("members", most, of="active members")
+
+
 def present_limits() -> Operation[Limits]:
     """The limits of the bound tenant as they are now; none for a tenant that nobody knows."""
     rows = yield from _run(_LIMITS)

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from saas.db.models import Base, TenantModel, TenantRow, security
+from saas.db.models import HOLDS_ACTOR, Base, TenantModel, TenantRow, security
 
 SLUG_PATTERN = "^[a-z][a-z0-9-]{2,39}$"
 
@@ -80,13 +80,14 @@ class Tenant(Base):
     status: Mapped[str] = mapped_column(String(20), server_default=text("'active'"))
     limit_overrides: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     tokens_valid_from: Mapped[datetime | None]
-    purge_at: Mapped[datetime | None]
-    deletion: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    # No archive carries the end of a tenant.
+    purge_at: Mapped[datetime | None] = mapped_column(info={"portable": "never"})
+    deletion: Mapped[dict[str, Any] | None] = mapped_column(JSONB, info={"portable": "never"})
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    created_by: Mapped[str]
+    created_by: Mapped[str] = mapped_column(info=HOLDS_ACTOR)
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    updated_by: Mapped[str]
+    updated_by: Mapped[str] = mapped_column(info=HOLDS_ACTOR)
 
 
 class Member(TenantModel):
@@ -112,7 +113,8 @@ class Member(TenantModel):
     role: Mapped[str] = mapped_column(String(20))
     status: Mapped[str] = mapped_column(String(20), server_default=text("'active'"))
     joined_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    tokens_valid_from: Mapped[datetime | None]
+    # An older archive must not revive tokens that were revoked here.
+    tokens_valid_from: Mapped[datetime | None] = mapped_column(info={"portable": "new_rows"})
 
 
 class ApiKeyRow(TenantModel):
@@ -121,7 +123,8 @@ class ApiKeyRow(TenantModel):
     good until `previous_expires_at`."""
 
     __tablename__ = "api_keys"
-    __security__ = security(platform=("INSERT",))
+    # A key's text names its tenant: under another id no key would open anything.
+    __security__ = security(platform=("INSERT",), portable="same_ids")
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'admin', 'member', 'viewer')", name="role"),
     )
@@ -142,7 +145,7 @@ class ApiKeyUse(TenantRow):
     belongs into the audit log."""
 
     __tablename__ = "api_key_uses"
-    __security__ = security(audited=False)
+    __security__ = security(audited=False, portable="same_ids")
     last_used_at: Mapped[datetime]
 
 
@@ -196,7 +199,13 @@ class AccessGrant(TenantRow):
     audited by trigger: the audit log names the entry and each use of it by itself."""
 
     __tablename__ = "access_grants"
-    __security__ = security(app=("SELECT",), platform=("SELECT", "INSERT", "UPDATE"), audited=False)
+    # Of this installation's operators: an archive must not open a tenant to anybody.
+    __security__ = security(
+        app=("SELECT",),
+        platform=("SELECT", "INSERT", "UPDATE"),
+        audited=False,
+        portable="never",
+    )
 
     operator: Mapped[str]
     reason: Mapped[str]
@@ -212,7 +221,8 @@ class RowQuota(TenantRow):
     quota refuses (`db/quotas.py`). Only tenants with a quota have it."""
 
     __tablename__ = "row_quotas"
-    __security__ = security(audited=False)
+    # Counted anew from the rows.
+    __security__ = security(audited=False, portable="never")
     __table_args__ = (Index("uq_row_quotas_entity", "tenant_id", "entity", unique=True),)
 
     entity: Mapped[str] = mapped_column(String(50))

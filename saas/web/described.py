@@ -23,14 +23,19 @@ def described(
     plane: str = "tenant",
     refusals: Iterable[int] = (),
     parameters: Iterable[Parameter] = (),
+    takes: str | None = None,
+    gives: str | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments for Litestar's decorators. `name` reads `<tag>.<operation>`; a tenant
-    route needs a `permission`. Refusals that every route of a plane shares are added to it."""
+    route needs a `permission`. Refusals that every route of a plane shares are added to it. `takes`
+    and `gives` are the media types of bodies that are files, which neither `data` nor `body` is."""
     opt: dict[str, Any] = {
         "plane": plane,
         "refusals": tuple(refusals),
         "parameters": tuple(parameters),
         "success": success,
+        "takes": takes,
+        "gives": gives,
     }
     if permission is not None:
         opt["permission"] = permission

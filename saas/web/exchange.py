@@ -17,6 +17,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 API_PREFIX = "/v1/"
 UNMATCHED = "unmatched"
 CLIENT_CLOSED_REQUEST = 499
+HEAD_KEY = "is_head"
+"""In a scope's state: its GET was a HEAD, so nobody will read the content."""
 
 
 class Exchange:
@@ -49,6 +51,7 @@ class Exchange:
         if self.method == "HEAD":
             # The same as GET without the content (RFC 9110, 9.3.2); Litestar routes only GET.
             scope["method"] = "GET"
+            state[HEAD_KEY] = True
         self._send = send
         self._sent_status = 0
         self.bytes_out = 0

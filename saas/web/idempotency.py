@@ -18,6 +18,7 @@ from saas.web.answer import Answer
 from saas.web.idempotency_key import HEADER, Claim, KeptAnswer, claim_of
 from saas.web.problems import problem_answer
 from saas.web.request_id import request_id
+from saas.web.spool import spooled
 from saas.web.strict_request import StrictRequest
 
 _KEPT_HEADERS = frozenset({b"content-type", b"location", b"etag"})
@@ -42,15 +43,28 @@ class Idempotency:
             await next_app(scope, receive, send)
             return
         claim = claim_of(sent, _caller(scope), self._secret)
-        body = await StrictRequest(scope, receive, send).body()
-        mac = claim.mac(scope["query_string"], body)
-        kept = await _kept_answer(claim, mac)
-        if kept is None:
-            answer = await _first_answer(claim, mac, scope, _Received(body, receive), next_app)
+        request = StrictRequest(scope, receive, send)
+        if scope["route_handler"].opt.get("takes"):
+            # A file: its handler finds it where it was put.
+            async with spooled(request) as spool:
+                mac = claim.mac_of(scope["query_string"], spool.sha256)
+                answer = await _answer(claim, mac, scope, receive, next_app)
         else:
-            answer = Answer(kept.status, kept.body, kept.headers)
-            answer.headers.append((b"idempotency-replayed", b"true"))
+            body = await request.body()
+            mac = claim.mac(scope["query_string"], body)
+            answer = await _answer(claim, mac, scope, _Received(body, receive), next_app)
         await answer(scope, receive, send)
+
+
+async def _answer(
+    claim: Claim, mac: bytes, scope: Scope, receive: Receive, next_app: ASGIApp
+) -> Answer:
+    kept = await _kept_answer(claim, mac)
+    if kept is None:
+        return await _first_answer(claim, mac, scope, receive, next_app)
+    answer = Answer(kept.status, kept.body, kept.headers)
+    answer.headers.append((b"idempotency-replayed", b"true"))
+    return answer
 
 
 def _caller(scope: Scope) -> tuple[Any, ...]:

@@ -50,8 +50,11 @@ class Claim(NamedTuple):
 
     def mac(self, query: bytes, body: bytes) -> bytes:
         """The same for the same request alone: a keyed SHA-256 of the digests of both."""
-        digests = hashlib.sha256(query).digest() + hashlib.sha256(body).digest()
-        return hmac.digest(self.mac_key, digests, "sha256")
+        return self.mac_of(query, hashlib.sha256(body).digest())
+
+    def mac_of(self, query: bytes, body_digest: bytes) -> bytes:
+        """The same, of a body that only its SHA-256 stands for."""
+        return hmac.digest(self.mac_key, hashlib.sha256(query).digest() + body_digest, "sha256")
 
     def seal(self, answer: KeptAnswer, mac: bytes) -> bytes:
         """Encrypted, and bound to its request. Raises AnswerTooLarge."""

@@ -46,6 +46,7 @@ _REFUSALS_OF_PLANE = {"tenant": (401, 403, 404, 429, 503), "platform": (401, 503
 _REFUSALS_OF_BODY = (400, 413, 415, 422)
 _REFUSALS_OF_KEY = (400, 409, 413, 422)
 _JSON = "application/json"
+_FILE: Json = {"schema": {"type": "string", "format": "binary"}}
 
 
 class _Operation(NamedTuple):
@@ -129,6 +130,8 @@ def _complete(operation: _Operation) -> None:
     parameters.extend(opt.get("parameters", ()))
     if operation.takes_key:
         parameters.append(IDEMPOTENCY_KEY)
+    if takes := opt.get("takes"):
+        document["requestBody"] = {"required": True, "content": {takes: _FILE}}
     if operation.plane == "tenant":
         parameters.append({"$ref": "#/components/parameters/X-Tenant-ID"})
     _document_answers(operation)
@@ -145,6 +148,8 @@ def _document_answers(operation: _Operation) -> None:
     for status, answer in answers.items():
         body = operation.given.get(int(status))
         complete_answer(answer, int(status), body, path=operation.path, plane=operation.plane)
+        if gives := operation.handler.opt.get("gives"):
+            answer["content"] = {gives: _FILE}
     document["responses"] = answers | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in _refusals(operation)
     }

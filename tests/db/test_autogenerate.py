@@ -218,7 +218,10 @@ DRIFT = {
         ALTER FUNCTION audit_row() RESET search_path;
         REVOKE EXECUTE ON FUNCTION purge_rows(text, integer) FROM saas_platform;
         GRANT EXECUTE ON FUNCTION record_access(jsonb) TO saas_app;
-        DROP FUNCTION count_rows(text, text)""",
+        DROP FUNCTION count_rows(text, text);
+        REVOKE EXECUTE ON FUNCTION begin_import(jsonb) FROM saas_platform;
+        GRANT EXECUTE ON FUNCTION restore_rows(text, text[], json) TO saas_app;
+        DROP FUNCTION is_importing()""",
 }
 
 

@@ -79,6 +79,11 @@ DATABASE_FAULTS = {
         "DROP FUNCTION purge_rows(text, integer)",
         "Function purge_rows(entity text, most integer) is missing",
     ),
+    "import function open": (
+        "GRANT EXECUTE ON FUNCTION begin_import(jsonb) TO saas_app",
+        "Function begin_import(origin jsonb) is missing or not that",
+    ),
+    "import function gone": ("DROP FUNCTION is_importing()", "Function is_importing() is missing"),
     "undeclared table": ("CREATE TABLE forgotten (tenant_id uuid)", "forgotten has a tenant_id"),
     "undeclared elsewhere": (
         "CREATE SCHEMA side; CREATE TABLE side.forgotten (tenant_id uuid)",

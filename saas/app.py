@@ -8,11 +8,7 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
-from saas.auth.external_issuers import ExternalIssuers, external_issuers_from
-from saas.auth.permissions import PermissionCatalogue
-from saas.auth.signing_key import signing_key_from
-from saas.auth.tokens import TokenIssuer
-from saas.auth.verification_keys import public_keys_of, verification_keys_from
+from saas.auth.verification_keys import public_keys_of
 from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
 from saas.db.transaction import commit_current
@@ -26,16 +22,14 @@ from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
 from saas.features.tenant_access import access_handlers
 from saas.features.tenant_lifecycle import lifecycle_handlers
-from saas.features.tokens import token_handlers
+from saas.identity import Identity, identity_of, people_handlers, shared_secret, token_issuer
 from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
 from saas.tenancy.purging import purging
 from saas.tenancy.rate_counters import Counters
 from saas.tenancy.rate_limits import RateLimits
-from saas.tenancy.resolver import Resolver
 from saas.tenancy.shared_counters import counters_at
-from saas.tenancy.tenant_tokens import TenantTokens
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
@@ -63,17 +57,15 @@ def create_app(
     configure_logging(settings.log_level)
     metrics = Metrics()
     database = _database(settings)
-    issuers = external_issuers_from(settings)
-    catalogue = PermissionCatalogue(resource.name for resource in resources)
-    tokens = TenantTokens(_tokens(settings, settings.jwt_audience), issuers, database)
+    identity = identity_of(settings, database, [resource.name for resource in resources])
     counters = counters_at(settings.redis_url)
     litestar = Litestar(
         route_handlers=[
             *_handlers(settings, resources, metrics, database),
-            *token_handlers(tokens.own, catalogue.all),
+            *people_handlers(settings, identity),
         ],
-        middleware=[_middleware(settings, tokens, catalogue, counters)],
-        lifespan=[_serving(settings, database, issuers, counters)],
+        middleware=[_middleware(settings, identity, counters)],
+        lifespan=[_serving(settings, identity, counters)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -130,50 +122,20 @@ def _handlers(
     ]
 
 
-def shared_secret(settings: Settings) -> bytes:
-    """For page cursors and kept answers. Every node of an installation must have the same; the
-    signing key is such a secret, until it is changed."""
-    secret = settings.sealing_secret or settings.jwt_key or settings.jwt_secret or ""
-    return secret.encode("utf-8", "surrogateescape")
-
-
-def _middleware(
-    settings: Settings, tokens: TenantTokens, catalogue: PermissionCatalogue, counters: Counters
-) -> TenancyMiddleware:
+def _middleware(settings: Settings, identity: Identity, counters: Counters) -> TenancyMiddleware:
     if settings.platform_key is None:
         raise ConfigurationError("SAAS_PLATFORM_KEY is needed")
-    platform_tokens = _tokens(settings, settings.platform_audience, requires_tenant=False)
-    resolver = Resolver(
-        tokens.database.app,
-        tokens,
-        catalogue,
-        cache_seconds=settings.principal_cache_seconds,
-        statement_timeout_ms=settings.statement_timeout_ms,
-    )
-    idempotency = Idempotency(shared_secret(settings))
     return TenancyMiddleware(
-        tokens.database,
-        resolver,
-        platform_tokens,
+        identity.database,
+        identity.resolver,
+        token_issuer(settings, settings.platform_audience, requires_tenant=False),
         settings.platform_key,
-        post=idempotency,
+        post=Idempotency(shared_secret(settings)),
         rates=RateLimits(counters),
     )
 
 
-def _tokens(settings: Settings, audience: str, *, requires_tenant: bool = True) -> TokenIssuer:
-    return TokenIssuer(
-        signing_key_from(settings),
-        issuer=settings.jwt_issuer,
-        audience=audience,
-        requires_tenant=requires_tenant,
-        verification_keys=verification_keys_from(settings),
-    )
-
-
-def _serving(
-    settings: Settings, database: Database, issuers: ExternalIssuers, counters: Counters
-) -> Any:
+def _serving(settings: Settings, identity: Identity, counters: Counters) -> Any:
     @asynccontextmanager
     async def serving(_: Litestar) -> AsyncIterator[None]:
         # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
@@ -185,8 +147,10 @@ def _serving(
         )
         if findings.errors:
             raise ConfigurationError("; ".join(findings.errors))
+        database = identity.database
         purges = purging(database, settings.purge_interval_seconds)
-        async with database, issuers.refreshing(), purges:
+        refreshing = identity.tokens.external.refreshing()
+        async with database, refreshing, identity.uses.written(), purges:
             yield
         await counters.close()
         # The servers end a worker without running its exit handlers.

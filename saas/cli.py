@@ -21,6 +21,8 @@ COMMANDS = {
     "secrets": "saas.commands.database",
     "tenant": "saas.commands.tenants",
     "plan": "saas.commands.plans",
+    "member": "saas.commands.member",
+    "key": "saas.commands.key",
     "token": "saas.commands.tokens",
     "new": "saas.commands.new",
     "lint": "saas.commands.lint",

@@ -80,6 +80,23 @@ class ReadOnly(SaasError):
     detail = "This may only read."
 
 
+class OutlivesCreator(SaasError):
+    """A key that expires would make, or learn the secret of, one that lives longer."""
+
+    status, code, title = 403, "outlives_creator", "Outlives its creator"
+    detail = "A key that expires can neither make nor rotate a key that lives longer than itself."
+
+
+class NoMemberCredential(SaasError):
+    """A key is no person, and a narrowed token must not become a whole one."""
+
+    status, code, title = 403, "no_member_credential", "No member's credential"
+    detail = (
+        "Only a member's own access token that is not narrowed shows that the same person joins. "
+        "Send that, or no credential."
+    )
+
+
 class TenantSuspended(SaasError):
     """Told only to the suspended tenant's own members; strangers get NotFound."""
 
@@ -145,6 +162,27 @@ class ParentGone(Conflict):
 class StillReferenced(Conflict):
     code, title = "still_referenced", "Still referenced"
     detail = "Other rows refer to this one. Change or delete them first."
+
+
+class LastOwner(Conflict):
+    """Somebody has to be able to manage the tenant and its owners."""
+
+    code, title = "last_owner", "Last owner"
+    detail = "This is the tenant's last active owner. Make somebody else an owner first."
+
+
+class AlreadyMember(Conflict):
+    """The address, or the person, is a member of this tenant already."""
+
+    code, title = "already_member", "Already a member"
+    detail = "This person is a member of the tenant already."
+
+
+class AlreadyAccepted(Conflict):
+    """Told only to who holds a valid invitation: it works once."""
+
+    code, title = "already_accepted", "Already accepted"
+    detail = "This invitation has been accepted already."
 
 
 class WrongTenantStatus(Conflict):

@@ -138,6 +138,8 @@ def settings_for(postgres: EmbeddedPostgres, database: str, folder: Path) -> Set
         jwt_secret="a secret of the suite, long enough",
         metrics_token="metrics-token",
         access_log=False,
+        # Never while a test looks at all that a tenant has.
+        key_use_seconds=3_600,
         # A test that purges does so itself.
         purge_interval_seconds=0,
     )

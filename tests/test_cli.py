@@ -331,7 +331,7 @@ async def test_bad_setting_is_refused_by_its_name(
 
 async def test_help_knows_every_command_of_the_readme(saas: Saas) -> None:
     section = README.read_text().partition("## The command line")[2].partition("## ")[0]
-    named = re.findall(r"`saas ([a-z| ]+)`", " ".join(section.split()))
+    named = re.findall(r"`saas ([a-z| -]+)`", " ".join(section.split()))
     assert len(named) > 5
 
     for words in named:

@@ -25,7 +25,8 @@ ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a valid token says; times are Unix seconds. `permissions` None means the role's own."""
+    """What a valid token says; times are Unix seconds. `permissions` None means the role's own.
+    `key_version` says which secret of an API key it was exchanged for."""
 
     subject: str
     tenant_id: UUID | None
@@ -33,6 +34,7 @@ class Claims(msgspec.Struct, frozen=True):
     issued_at: int
     expires_at: int
     permissions: frozenset[str] | None = None
+    key_version: int | None = None
 
 
 class TokenIssuer:
@@ -65,6 +67,7 @@ class TokenIssuer:
         tenant_id: UUID | None,
         role: str | None = None,
         permissions: Iterable[str] | None = None,
+        key_version: int | None = None,
         ttl_seconds: int = MAX_TTL_SECONDS,
     ) -> str:
         """A token that `verify` accepts. Raises Invalid for a lifetime outside 1 to 900 seconds or
@@ -78,6 +81,8 @@ class TokenIssuer:
             payload["role"] = role
         if permissions is not None:
             payload["permissions"] = sorted(set(permissions))
+        if key_version is not None:
+            payload["key_version"] = key_version
         try:
             self._claims(payload)
         except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
@@ -135,6 +140,7 @@ class TokenIssuer:
             issued_at=claims.iat,
             expires_at=claims.exp,
             permissions=None if claims.permissions is UNSET else claims.permissions,
+            key_version=None if claims.key_version is UNSET else claims.key_version,
         )
 
 
@@ -153,6 +159,7 @@ class _Payload(msgspec.Struct):
     tid: UUID | UnsetType = UNSET
     role: ShortText | UnsetType = UNSET
     permissions: frozenset[ShortText] | UnsetType = UNSET
+    key_version: int | UnsetType = UNSET
 
 
 def _invalid(pointer: str, message: str) -> Invalid:

@@ -13,8 +13,8 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextCol
 from rich.table import Table
 from rich.text import Text
 
-from saas.commands.lifecycle import ACTOR, as_json_option, print_json
-from saas.commands.on_database import err, find_tenant, out, with_database
+from saas.commands.lifecycle import ACTOR, as_json_option
+from saas.commands.on_database import err, find_tenant, out, print_json, with_database
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import ConfigurationError

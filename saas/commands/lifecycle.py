@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,7 +13,7 @@ import rich_click as click
 from rich.markup import escape
 from rich.table import Table
 
-from saas.commands.on_database import err, find_tenant, out, with_database
+from saas.commands.on_database import err, find_tenant, out, print_json, with_database
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import PurgeRunning, Unavailable
@@ -122,10 +121,6 @@ def certificate(tenant: str, as_json: bool) -> None:
 
 
 COMMANDS = (show, suspend, resume, set_plan, delete, purge_tenant, certificate)
-
-
-def print_json(value: Any) -> None:
-    click.echo(msgspec.json.encode(value).decode())
 
 
 def _changed(tenant: str, change: Callable[[UUID], Awaitable[TenantRead]]) -> TenantRead:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
+import rich_click as click
 from rich.console import Console
 
 from saas.db.database import Database
@@ -33,6 +35,11 @@ def with_database(
 
     with running_database(load_settings(), err, prepare=prepare) as settings:
         return asyncio.run(main(settings))
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line."""
+    click.echo(msgspec.json.encode(value).decode())
 
 
 async def find_tenant(database: Database, name: str) -> TenantRead:

@@ -5,13 +5,12 @@ from uuid import UUID
 import msgspec
 import rich_click as click
 
-from saas.auth.signing_key import signing_key_from
-from saas.auth.tokens import TokenIssuer
 from saas.commands.on_database import with_database
 from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction
 from saas.errors import ConfigurationError
+from saas.identity import token_issuer
 from saas.settings import Settings
 from saas.tenancy.directory import first_owner, tenant_by_slug
 from saas.tenancy.revocation import Revoked, revoke_member_tokens, revoke_tenant_tokens
@@ -37,12 +36,8 @@ def token(context: click.Context, slug: str | None, subject: str | None, ttl_sec
         default = str(await _first_owner(database, tenant_id)) if tenant_id else "cli"
         if tenant_id and subject:
             _as_id(subject.removeprefix("key:"), "--subject: a member's id or key:<id>")
-        issuer = TokenIssuer(
-            signing_key_from(settings),
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience if tenant_id else settings.platform_audience,
-            requires_tenant=tenant_id is not None,
-        )
+        audience = settings.jwt_audience if tenant_id else settings.platform_audience
+        issuer = token_issuer(settings, audience, requires_tenant=tenant_id is not None)
         return issuer.issue(subject or default, tenant_id=tenant_id, ttl_seconds=ttl_seconds)
 
     click.echo(with_database(work))

@@ -29,9 +29,10 @@ Results: TypeAlias = list[BatchResult]
 class TenantRepository(Generic[Model, Read]):
     """Rows of `model` in the bound tenant, read as `read` (whose fields name columns).
 
-    `search` are the text columns behind `q`; `natural_key` is unique among live rows. Subclass it
-    for questions of your own. Each method works in the current transaction, and raises Unbound
-    outside a tenant or transaction, a SaasError for a refusal.
+    `search` are the text columns behind `q`; `natural_key` is unique among live rows; by `hidden`
+    columns no list is filtered or sorted. Subclass it for questions of your own. Each method works
+    in the current transaction, and raises Unbound outside a tenant or transaction, a SaasError for
+    a refusal.
     """
 
     def __init__(
@@ -41,8 +42,11 @@ class TenantRepository(Generic[Model, Read]):
         *,
         search: Sequence[str] = (),
         natural_key: tuple[str, ...] = (),
+        hidden: Sequence[str] = (),
     ) -> None:
-        self.operations = RowOperations(model, read, search=search, natural_key=natural_key)
+        self.operations = RowOperations(
+            model, read, search=search, natural_key=natural_key, hidden=hidden
+        )
         self.past = HistoryOperations(self.operations)
 
     @property

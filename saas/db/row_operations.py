@@ -53,13 +53,17 @@ class RowOperations(Generic[Model, Read]):
         *,
         search: Sequence[str] = (),
         natural_key: tuple[str, ...] = (),
+        hidden: Sequence[str] = (),
     ) -> None:
         self.table: Table = table_of(model)
         self.read = read
         self.natural_key = natural_key
         self.writable = frozenset(self.table.c.keys()) - PROTECTED
         self.grammar = QueryGrammar(
-            self.table, search=search, hidden=_masked(self.table), fields=read.__struct_fields__
+            self.table,
+            search=search,
+            hidden=(*_masked(self.table), *hidden),
+            fields=read.__struct_fields__,
         )
         self.columns = read.__struct_fields__
         self.references: dict[str, str] = {

@@ -86,7 +86,7 @@ class Names:
             key = self.key(node)
             if key is not None:
                 return {key}
-            if self.begins(node) is not None:
+            if self.begins(node) is not None or self._is_repository(node):
                 return set()
             if isinstance(node, ast.Name):
                 return self._variables.get(node.id, set())
@@ -102,6 +102,10 @@ class Names:
                 return next((one for arg in node.args if (one := self.begins(arg))), None)
             node = node.func.value
         return None
+
+    def _is_repository(self, node: ast.expr) -> bool:
+        """What it does is bound by itself; its update and delete are no statements."""
+        return isinstance(node, ast.Call) and self.original(node.func) == "TenantRepository"
 
     def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
         module = node.module or "" if isinstance(node, ast.ImportFrom) else ""

@@ -56,7 +56,7 @@ async def onboard_tenant(request: Request[Any, Any, Any], data: JSONBody[Onboard
     done = await onboard(data, actor=request.scope["state"]["actor"])
     body = OnboardedBody(
         done.tenant,
-        OwnerRead(done.owner_id, data.owner.email, data.owner.name, "owner"),
+        OwnerRead(done.owner_id, done.owner_email, data.owner.name, "owner"),
         NewKey(done.api_key.key_id, done.api_key.prefix, done.api_key.text),
     )
     return json_answer(body, 201, [(b"location", f"/v1/admin/tenants/{done.tenant.id}".encode())])

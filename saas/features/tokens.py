@@ -58,7 +58,8 @@ def _issue(tokens: TokenIssuer, permissions: Iterable[str]) -> HTTPRouteHandler:
     async def issue_token(request: Request[Any, Any, Any], data: Any = None) -> ASGIApp:
         asked: Any = data or wish()
         who = context.principal()
-        if not request.scope["state"]["is_api_key"]:
+        state = request.scope["state"]
+        if not state["is_api_key"]:
             raise ApiKeyRequired
         for permission in asked.permissions or ():
             if permission not in who.permissions:
@@ -67,6 +68,7 @@ def _issue(tokens: TokenIssuer, permissions: Iterable[str]) -> HTTPRouteHandler:
             who.actor,
             tenant_id=who.tenant_id,
             permissions=asked.permissions,
+            key_version=state["key_version"],
             ttl_seconds=asked.ttl_seconds,
         )
         return json_answer(IssuedToken(token, "Bearer", asked.ttl_seconds))

@@ -21,6 +21,7 @@ from saas.portability.outcome import Imported, Progress, TableOutcome, Wish
 from saas.portability.rows import Batch, batches
 from saas.tenancy.directory import TenantRead
 from saas.tenancy.models import Member
+from saas.tenancy.own_tenant import lock_own_tenant
 
 _STATEMENT_TIMEOUT_MS = 55_000
 _shapes = ShapeCache()
@@ -53,6 +54,8 @@ class Merge:
         )
         with context.acting_as(principal, context.origin()):
             async with Transaction(self._database.app, lane=_LANE) as work:
+                # Nobody joins or leaves meanwhile: an owner must remain.
+                await lock_own_tenant()
                 # A row may refer to one that comes after it in its own table.
                 await work.fetch("SET CONSTRAINTS ALL DEFERRED")
                 done: dict[str, TableOutcome] = {}

@@ -20,9 +20,10 @@ from saas.limits import LimitOverrides
 from saas.tenancy import lifecycle_statements as statements
 from saas.tenancy.deletion import Deletion
 from saas.tenancy.directory import TenantRead, tenant_by_id
+from saas.tenancy.fields import Name
 from saas.tenancy.lifecycle_statements import OPEN
 from saas.tenancy.models import Tenant
-from saas.tenancy.onboarding import Name, PlanSlug, telling_of_plans
+from saas.tenancy.onboarding import PlanSlug, telling_of_plans
 
 SETTLING = timedelta(seconds=15)
 """The shortest grace period. When it is over no node begins a transaction for the tenant any more:

@@ -13,7 +13,7 @@ from saas import context
 from saas.auth.keys import SCHEME
 from saas.auth.permissions import require
 from saas.auth.tokens import TokenIssuer
-from saas.context import NO_ORIGIN, RequestOrigin
+from saas.context import NO_ORIGIN, Principal, RequestOrigin
 from saas.db.database import Database
 from saas.db.transaction import Transaction
 from saas.errors import RateLimited, Unauthenticated
@@ -24,6 +24,7 @@ from saas.tenancy.rate_limits import RateLimits
 from saas.tenancy.resolver import Resolver
 
 _READS = frozenset({"GET", "HEAD"})
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 _LONGEST = 2_000
 # What stands around the handler of a POST, inside its transaction.
 Post = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
@@ -32,7 +33,7 @@ Post = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
 class TenancyMiddleware(ASGIMiddleware):
     """Every handler is on one plane, by its `opt`: `tenant` (the default) needs a `permission`,
     which may be EVERYONE, `platform` an operator's credential, `open` nothing. What is not declared
-    is refused.
+    is refused. A member needs an `own_permission` alone where his own id stands in the path.
     `post` calls the handler of a POST on the first two; there is no transaction around the third.
     The requests of a tenant with a rate limit go through `rates`, and their answers carry the
     headers that it leaves in the state.
@@ -71,8 +72,7 @@ class TenancyMiddleware(ASGIMiddleware):
         if plane == "platform":
             work = self._enter_platform(scope, credential)
         else:
-            permission = opt.get("permission", "that no role has")
-            work = await self._enter_tenant(scope, credential, selected, permission)
+            work = await self._enter_tenant(scope, credential, selected)
         async with work:
             if scope.get("method") == "POST":
                 await self._post(scope, receive, send, next_app)
@@ -80,13 +80,15 @@ class TenancyMiddleware(ASGIMiddleware):
                 await next_app(scope, receive, send)
 
     async def _enter_tenant(
-        self, scope: Scope, credential: str, selected: list[str], permission: str
+        self, scope: Scope, credential: str, selected: list[str]
     ) -> Transaction:
         entry = await self._resolver.resolve(credential, selected)
         principal, access = entry.principal, entry.access
         state = scope["state"]
         state["tenant_id"], state["actor"] = entry.tenant_id, principal.actor
         state["is_api_key"] = credential.startswith(SCHEME)
+        state["key_version"] = entry.key.version if entry.key else None
+        state["is_person"] = entry.person is not None
         # By who it is, never by an address that a header claims; and before all else, so that a
         # refusal of what follows is counted too.
         per_second = principal.limits.requests_per_second
@@ -95,10 +97,11 @@ class TenancyMiddleware(ASGIMiddleware):
             state["rate_limit"] = standing.headers
             if standing.retry_after:
                 raise RateLimited(per_second, retry_after_seconds=standing.retry_after)
-        context.bind(principal, _origin(scope))
+        context.bind(principal, origin_of(scope))
         if access is not None:
             # Before its effect, and also where it is refused: the tenant reads of every attempt.
             await record_use(self._database.platform, _use(scope, access))
+        permission = _needed(scope, principal)
         require(permission, principal.permissions)
         admission = Admission(self._resolver, credential, selected, permission)
         admit(admission)
@@ -109,13 +112,27 @@ class TenancyMiddleware(ASGIMiddleware):
     def _enter_platform(self, scope: Scope, credential: str) -> Transaction:
         actor = f"platform:{self._operator(credential)}"
         scope["state"]["actor"] = actor
-        context.bind(None, _origin(scope))
+        context.bind(None, origin_of(scope))
         return Transaction(self._database.platform, read_only=_is_reading(scope))
 
     def _operator(self, credential: str) -> str:
         if hmac.compare_digest(credential.encode("latin-1", "replace"), self._platform_key):
             return "key"
         return self._platform_tokens.verify(credential).subject
+
+
+def origin_of(scope: Scope) -> RequestOrigin:
+    """Where a request comes from, for the audit log."""
+    client = scope.get("client")
+    # The address of the socket: X-Forwarded-For is the caller's own word.
+    return RequestOrigin(scope["state"]["request_id"], client[0] if client else "")
+
+
+def optional_credential(scope: Scope) -> str | None:
+    """The credential of a request on the open plane, if it has one. Raises Unauthenticated for what
+    cannot be one, and for two."""
+    given = {name for name, _ in scope["headers"]}
+    return None if given.isdisjoint(_CREDENTIALS) else _credential(scope)[0]
 
 
 def _is_reading(scope: Scope) -> bool:
@@ -150,6 +167,14 @@ def _credential(scope: Scope) -> tuple[str, list[str]]:
     return found[0], selected
 
 
+def _needed(scope: Scope, principal: Principal) -> str:
+    """The permission for this request."""
+    opt = scope["route_handler"].opt
+    is_own = principal.actor == f"member:{scope['path_params'].get('id')}"
+    permission: str = opt.get("permission", "that no role has")
+    return opt.get("own_permission", permission) if is_own else permission
+
+
 def _use(scope: Scope, access: Access) -> dict[str, Any]:
     """What the tenant reads of an operator's request. As text of a URL, which any log can hold."""
     return {
@@ -158,9 +183,3 @@ def _use(scope: Scope, access: Access) -> dict[str, Any]:
         "path": quote(scope["path"])[:_LONGEST],
         "query": quote(scope["query_string"], safe="&=(),.:*-_~%+")[:_LONGEST],
     }
-
-
-def _origin(scope: Scope) -> RequestOrigin:
-    client = scope.get("client")
-    # The address of the socket: X-Forwarded-For is the caller's own word.
-    return RequestOrigin(scope["state"]["request_id"], client[0] if client else "")

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from saas.db.models import HOLDS_ACTOR, Base, TenantModel, TenantRow, security
+from saas.db.models import HOLDS_ACTOR, Base, TenantModel, TenantRow, reference, security
 
 SLUG_PATTERN = "^[a-z][a-z0-9-]{2,39}$"
 
@@ -120,7 +120,11 @@ class Member(TenantModel):
 class ApiKeyRow(TenantModel):
     """A credential of a program. Only the SHA-256 of its secret is kept; 256 random bits need no
     slow hash. `permissions` null means all of the role. After a rotation the secret before it is
-    good until `previous_expires_at`."""
+    good until `previous_expires_at`.
+
+    `member_id` is who has made or last rotated it, also by way of another key, and so knows the
+    secret: it is good for no more than this member is. Null for what an operator has made, and keys
+    have made with that. `previous_member_id` is the same for the secret before."""
 
     __tablename__ = "api_keys"
     # A key's text names its tenant: under another id no key would open anything.
@@ -134,7 +138,11 @@ class ApiKeyRow(TenantModel):
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary, info={"masked": True})
     role: Mapped[str] = mapped_column(String(20))
     permissions: Mapped[list[str] | None] = mapped_column(JSONB)
+    member_id: Mapped[UUID | None] = reference("members", on_delete="RESTRICT", nullable=True)
     previous_secret_hash: Mapped[bytes | None] = mapped_column(LargeBinary, info={"masked": True})
+    previous_member_id: Mapped[UUID | None] = reference(
+        "members", on_delete="RESTRICT", nullable=True
+    )
     previous_expires_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -150,7 +158,8 @@ class ApiKeyUse(TenantRow):
 
 
 class Invitation(TenantModel):
-    """The offer to become a member, open until it is accepted, revoked (deleted) or expired."""
+    """The offer to become a member, open until it is accepted, revoked (deleted) or expired.
+    `member_id` is who has made it, also by way of a key; null for an operator."""
 
     __tablename__ = "invitations"
     __table_args__ = (
@@ -166,6 +175,7 @@ class Invitation(TenantModel):
 
     email: Mapped[str] = mapped_column(String(254))
     role: Mapped[str] = mapped_column(String(20))
+    member_id: Mapped[UUID | None] = reference("members", on_delete="RESTRICT", nullable=True)
     expires_at: Mapped[datetime]
     accepted_at: Mapped[datetime | None]
 

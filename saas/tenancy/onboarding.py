@@ -17,21 +17,13 @@ from saas.db.statements import Statement
 from saas.db.transaction import current_transaction
 from saas.errors import AlreadyExists, FieldError, Invalid
 from saas.tenancy.directory import TenantRead, tenant_by_id
+from saas.tenancy.fields import Email, Name, canonical_email
 from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Membership, Tenant
 
 # Python's $ also matches before a last newline; the look-ahead refuses that, and means nothing to
 # the other readers of the pattern.
 Slug = Annotated[str, msgspec.Meta(pattern=rf"{SLUG_PATTERN}(?!\n)")]
 PlanSlug = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
-# Something else than spaces. Spelled out, because Python and ECMAScript, which reads the OpenAPI
-# document, do not agree on what \s is.
-_NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=120, pattern=_NOT_BLANK)]
-_IN_EMAIL = r"[^@\s\x00-\x1f\x7f\x85\ufeff]"
-Email = Annotated[
-    str,
-    msgspec.Meta(pattern=rf"^{_IN_EMAIL}{{1,64}}@{_IN_EMAIL}{{1,189}}$(?!\n)"),
-]
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,10 +41,12 @@ class Onboard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Onboarded(msgspec.Struct, frozen=True):
-    """The new tenant. `api_key.text` is the one chance to read the key."""
+    """The new tenant. `owner_email` is as it was stored; `api_key.text` is the one chance to read
+    the key."""
 
     tenant: TenantRead
     owner_id: UUID
+    owner_email: str
     api_key: ApiKey
 
 
@@ -60,7 +54,7 @@ async def onboard(wish: Onboard, *, actor: str) -> Onboarded:
     """Create all three in the current transaction, on the platform's connection, bound to the
     new tenant. Raises AlreadyExists for a slug that is taken, Invalid for an unknown plan."""
     tenant_id, owner_id, person_id = uuid7(), uuid7(), uuid7()
-    key = new_api_key(tenant_id, uuid7())
+    key, email = new_api_key(tenant_id, uuid7()), canonical_email(wish.owner.email)
     with context.acting_as(Principal(tenant_id=tenant_id, actor=actor), context.origin()):
         await _insert_tenant(wish, tenant_id, actor)
         await _insert(
@@ -68,7 +62,7 @@ async def onboard(wish: Onboard, *, actor: str) -> Onboarded:
             {
                 "tenant_id": tenant_id,
                 "id": owner_id,
-                "email": wish.owner.email,
+                "email": email,
                 "name": wish.owner.name,
                 "role": "owner",
                 "created_by": actor,
@@ -91,7 +85,7 @@ async def onboard(wish: Onboard, *, actor: str) -> Onboarded:
             },
         )
         tenant = await tenant_by_id(tenant_id)
-    return Onboarded(tenant, owner_id, key)
+    return Onboarded(tenant, owner_id, email, key)
 
 
 async def _insert_tenant(wish: Onboard, tenant_id: UUID, actor: str) -> None:

@@ -11,8 +11,8 @@ from saas.db.statements import Statement
 from saas.db.transaction import current_transaction
 from saas.errors import AlreadyExists, FieldError, NotFound
 from saas.limits import LimitOverrides, Limits, limits_of, stored
+from saas.tenancy.fields import Name
 from saas.tenancy.models import Plan
-from saas.tenancy.onboarding import Name
 
 # The look-ahead, as for a tenant's slug: Python's $ also matches before a last newline.
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,39}$(?!\n)")]

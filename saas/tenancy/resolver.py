@@ -13,26 +13,25 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Executable, bindparam, func, select
 
 from saas import context
 from saas.auth.keys import ACCESS_SCHEME, ParsedKey, matches, parse_api_key
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.tokens import Claims
 from saas.context import Principal
-from saas.db.models import table_of
-from saas.db.pool import Pool
-from saas.db.statements import Statement, tenant_predicate
+from saas.db.statements import Statement
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
 from saas.limits import limits_of
 from saas.tenancy.access_entry import ACCESS, Access, principal_of_access
-from saas.tenancy.models import ApiKeyRow, Member, Plan, Tenant
-from saas.tenancy.revocation import issued_since
+from saas.tenancy.authority import key_permissions, outgoing_permissions
+from saas.tenancy.credential_rows import KEY, MEMBER
+from saas.tenancy.entry import Entry, UsedKey
+from saas.tenancy.key_secrets import TokenOfKey, is_of_present_secret
+from saas.tenancy.key_uses import KeyUses
+from saas.tenancy.memberships import PersonDirectory
 from saas.tenancy.tenant_tokens import TenantTokens
 
-_keys, _members = table_of(ApiKeyRow), table_of(Member)
-_tenants, _plans = table_of(Tenant), table_of(Plan)
 # Look-ups share a lane of the pool: a credential that names a tenant proves nothing yet, so it must
 # not take connections from that tenant, and invented ones must not take all from everybody.
 _LOOK_UPS = "look-ups"
@@ -40,32 +39,24 @@ _LOOK_UPS = "look-ups"
 _KEY_SUBJECT = "key:"
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A resolved credential: the principal, and the two names by which its tenant is selected.
-    `access` is there where the caller is an operator."""
-
-    principal: Principal
-    tenant_id: str
-    slug: str
-    access: Access | None = None
-
-
 class Resolver:
     """Resolves tenants' credentials; one per process."""
 
     def __init__(
         self,
-        pool: Pool,
         tokens: TenantTokens,
         catalogue: PermissionCatalogue,
+        uses: KeyUses,
         *,
         cache_seconds: float,
         statement_timeout_ms: int,
         most_remembered: int = 50_000,
     ) -> None:
-        self._pool = pool
+        self._pool = tokens.database.app
         self._tokens = tokens
         self._catalogue = catalogue
+        self._directory = PersonDirectory(tokens.database)
+        self._uses = uses
         self.cache_seconds = cache_seconds
         self._statement_timeout_ms = statement_timeout_ms
         self._most_remembered = most_remembered
@@ -81,29 +72,26 @@ class Resolver:
         now = time.monotonic()
         found = self._remembered.get(digest)
         if found is None or found[0] <= now:
-            entry, expires_at = await self._look_up(credential)
+            entry, expires_at = await self.look_up(credential)
             # Never past the credential's own end.
-            seconds = min(self.cache_seconds, expires_at - time.time())
-            self._remember(digest, now + seconds, entry)
+            until = now + min(self.cache_seconds, expires_at - time.time())
+            self._remember(digest, until, entry)
         else:
-            entry = found[1]
+            until, entry = found
+        if entry.key is not None:
+            self._uses.note(entry.principal.tenant_id, entry.key.id)
         if selected and selected not in ([entry.tenant_id], [entry.slug]):
-            # Disagreeing, repeated, malformed or foreign: all as if there were no such tenant.
-            raise NotFound
+            return await self._elsewhere(digest, entry, until, selected)
         return entry
 
-    def _remember(self, digest: bytes, until: float, entry: Entry) -> None:
-        if len(self._remembered) >= self._most_remembered:
-            self._remembered.clear()
-        self._remembered[digest] = (until, entry)
-
-    async def _look_up(self, credential: str) -> tuple[Entry, float]:
-        """The entry, and the Unix time at which the credential itself ends."""
+    async def look_up(self, credential: str) -> tuple[Entry, float]:
+        """The entry as it is now, not as it is remembered, and the Unix time at which the
+        credential itself ends. Raises Unauthenticated and TenantSuspended."""
         if credential.startswith("sk_"):
             key = parse_api_key(credential)
             if key is None:
                 raise Unauthenticated
-            return await self._of_key(key.tenant_id, key.key_id, key, None)
+            return await self._of_key(key.tenant_id, key.key_id, key)
         if credential.startswith(ACCESS_SCHEME):
             return await self._of_access(parse_api_key(credential, scheme=ACCESS_SCHEME))
         claims = await self._tokens.verify(credential)
@@ -116,24 +104,74 @@ class Resolver:
         except msgspec.ValidationError:
             raise Unauthenticated from None
         if is_key:
-            entry, expires_at = await self._of_key(tenant_id, subject, None, claims.issued_at)
+            proof = TokenOfKey(claims.issued_at, claims.key_version)
+            entry, expires_at = await self._of_key(tenant_id, subject, proof)
         else:
-            entry, expires_at = (
-                await self._of_member(tenant_id, subject, claims.issued_at),
-                math.inf,
-            )
+            entry = await self._of_member(tenant_id, subject, claims.issued_at)
+            expires_at = math.inf
+            if self._tokens.is_own(credential):
+                entry = msgspec.structs.replace(entry, person=claims)
         return self._narrowed(entry, claims), min(expires_at, claims.expires_at)
 
+    async def _elsewhere(
+        self, digest: bytes, home: Entry, until: float, selected: list[str]
+    ) -> Entry:
+        """The entry of the same person in another tenant, remembered no longer than `home` is.
+        Disagreeing, repeated, malformed and foreign names are all as if there were no such
+        tenant: NotFound."""
+        claims = home.person
+        if claims is None or len(selected) != 1:
+            raise NotFound
+        # Never the digest alone, which is home: a header may be empty.
+        name = digest + b":" + selected[0].encode()
+        found = self._remembered.get(name)
+        if found is not None and found[0] > time.monotonic():
+            return found[1]
+        member = await self._directory.find(
+            home.principal.tenant_id, UUID(claims.subject), selected[0]
+        )
+        if member is None:
+            raise NotFound
+        try:
+            entry = await self._of_member(member.tenant_id, member.member_id, claims.issued_at)
+        except Unauthenticated:
+            # Suspended there, its tokens ended, or the tenant on its way out.
+            raise NotFound from None
+        entry = msgspec.structs.replace(self._narrowed(entry, claims), person=claims)
+        self._remember(name, until, entry)
+        return entry
+
+    def _remember(self, digest: bytes, until: float, entry: Entry) -> None:
+        if len(self._remembered) >= self._most_remembered:
+            self._remembered.clear()
+        self._remembered[digest] = (until, entry)
+
     async def _of_key(
-        self, tenant_id: UUID, key_id: UUID, presented: ParsedKey | None, issued_at: int | None
+        self, tenant_id: UUID, key_id: UUID, proof: ParsedKey | TokenOfKey
     ) -> tuple[Entry, float]:
-        row = await self._fetch(_KEY, tenant_id, key_id, issued_at)
-        if presented is not None and not matches(row["secret_hash"], presented.secret_hash):
-            raise Unauthenticated
-        permissions = self._catalogue.narrowed(row["role"], row["permissions"])
-        expires_at = row["expires_at"]
+        """`proof` is the key itself, or what says of a token that it was exchanged for one."""
+        issued_at = proof.issued_at if isinstance(proof, TokenOfKey) else None
+        row = await self._fetch(KEY, tenant_id, key_id, issued_at)
+        ends, version = [row["expires_at"]], row["version"]
+        if is_of_present_secret(row, proof):
+            permissions = key_permissions(self._catalogue, row)
+        else:
+            # Of the secret before: good, and remembered, to the end of the overlap.
+            ends.append(row["overlaps_until"])
+            version -= 1
+            permissions = await self._of_secret_before(tenant_id, row)
         entry = self._entry(row, tenant_id, f"key:{key_id}", permissions)
-        return entry, expires_at.timestamp() if expires_at else math.inf
+        entry = msgspec.structs.replace(entry, key=UsedKey(key_id, version))
+        return entry, min((end.timestamp() for end in ends if end), default=math.inf)
+
+    async def _of_secret_before(self, tenant_id: UUID, row: Mapping[str, Any]) -> frozenset[str]:
+        member_id = row["previous_member_id"]
+        if member_id == row["member_id"]:
+            return key_permissions(self._catalogue, row)
+        role = None
+        if member_id is not None:
+            role = (await self._fetch(MEMBER, tenant_id, member_id, None))["role"]
+        return outgoing_permissions(self._catalogue, row, role)
 
     async def _of_access(self, presented: ParsedKey | None) -> tuple[Entry, float]:
         if presented is None:
@@ -145,10 +183,11 @@ class Resolver:
         timeout = self._statement_timeout_ms
         principal = principal_of_access(row, tenant_id, self._catalogue, timeout)
         access = Access(presented.key_id, row["may_write"])
-        return Entry(principal, str(tenant_id), row["slug"], access), row["expires_at"].timestamp()
+        entry = Entry(principal, str(tenant_id), row["slug"], access=access)
+        return entry, row["expires_at"].timestamp()
 
     async def _of_member(self, tenant_id: UUID, member_id: UUID, issued_at: int) -> Entry:
-        row = await self._fetch(_MEMBER, tenant_id, member_id, issued_at)
+        row = await self._fetch(MEMBER, tenant_id, member_id, issued_at)
         permissions = self._catalogue.of_role(row["role"])
         return self._entry(row, tenant_id, f"member:{member_id}", permissions)
 
@@ -191,48 +230,6 @@ class Resolver:
             allowed &= self._catalogue.of_role(claims.role)
         if claims.permissions is not None:
             allowed &= claims.permissions
-        narrowed = msgspec.structs.replace(entry.principal, permissions=allowed)
-        return msgspec.structs.replace(entry, principal=narrowed)
-
-
-def _with_tenant(statement: Any, tenant_id: Any) -> Any:
-    return (
-        statement.add_columns(
-            _tenants.c.slug,
-            _tenants.c.status.label("tenant_status"),
-            _tenants.c.limit_overrides,
-            _plans.c.limits,
-        )
-        .join_from(tenant_id.table, _tenants, _tenants.c.id == tenant_id)
-        .join(_plans, _plans.c.slug == _tenants.c.plan)
-        .where(issued_since(_tenants.c.tokens_valid_from))
-    )
-
-
-def _key_statement() -> Executable:
-    statement: Executable = _with_tenant(
-        select(_keys.c.secret_hash, _keys.c.role, _keys.c.permissions, _keys.c.expires_at),
-        _keys.c.tenant_id,
-    ).where(
-        tenant_predicate(_keys),
-        _keys.c.id == bindparam("id"),
-        _keys.c.deleted_at.is_(None),
-        _keys.c.revoked_at.is_(None),
-        _keys.c.expires_at.is_(None) | (_keys.c.expires_at > func.now()),
-    )
-    return statement
-
-
-def _member_statement() -> Executable:
-    statement: Executable = _with_tenant(select(_members.c.role), _members.c.tenant_id).where(
-        tenant_predicate(_members),
-        _members.c.id == bindparam("id"),
-        _members.c.deleted_at.is_(None),
-        _members.c.status == "active",
-        issued_since(_members.c.tokens_valid_from),
-    )
-    return statement
-
-
-_KEY = Statement(_key_statement())
-_MEMBER = Statement(_member_statement())
+        principal = msgspec.structs.replace(entry.principal, permissions=allowed)
+        is_narrowed = allowed != entry.principal.permissions
+        return msgspec.structs.replace(entry, principal=principal, is_narrowed=is_narrowed)

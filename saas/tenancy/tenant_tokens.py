@@ -18,6 +18,7 @@ from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, Unauthenticated
 from saas.tenancy.directory import TenantRead, tenant_by_id, tenant_by_slug
+from saas.tenancy.fields import canonical_email
 from saas.tenancy.models import Member
 
 _members = table_of(Member)
@@ -49,6 +50,12 @@ class TenantTokens(NamedTuple):
             permissions=claims.permissions,
         )
 
+    def is_own(self, token: str) -> bool:
+        """Whether a token that `verify` has taken is of our own issuer. Only such a token speaks
+        for a person in other tenants: one tenant's own issuer could enter any of them by its
+        members' names."""
+        return self.external.of(token) is None
+
     async def _tenant(self, name: str) -> TenantRead:
         """By the platform's role: nobody is bound before the tenant is known."""
         id = _as_id(name)
@@ -64,7 +71,8 @@ class TenantTokens(NamedTuple):
         """The member of this id, else the one of this address, inside the tenant's own row-level
         security."""
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
-        values = {"tenant_id": tenant_id, "id": _as_id(claims.subject), "email": claims.email}
+        email = canonical_email(claims.email) if claims.email is not None else None
+        values = {"tenant_id": tenant_id, "id": _as_id(claims.subject), "email": email}
         with context.acting_as(finder):
             async with Transaction(self.database.app, read_only=True) as work:
                 rows = await work.run(_MEMBER, values)

@@ -20,6 +20,7 @@ def described(
     success: int,
     body: Any,
     permission: str | None = None,
+    own_permission: str | None = None,
     plane: str = "tenant",
     refusals: Iterable[int] = (),
     parameters: Iterable[Parameter] = (),
@@ -27,8 +28,10 @@ def described(
     gives: str | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments for Litestar's decorators. `name` reads `<tag>.<operation>`; a tenant
-    route needs a `permission`. Refusals that every route of a plane shares are added to it. `takes`
-    and `gives` are the media types of bodies that are files, which neither `data` nor `body` is."""
+    route needs a `permission`, which is EVERYONE for what every credential may do. A member needs
+    no more than `own_permission` on the row that he is himself. Refusals that every route of a
+    plane shares are added. `takes` and `gives` are the media types of bodies that are files, which
+    neither `data` nor `body` is."""
     opt: dict[str, Any] = {
         "plane": plane,
         "refusals": tuple(refusals),
@@ -39,6 +42,8 @@ def described(
     }
     if permission is not None:
         opt["permission"] = permission
+    if own_permission is not None:
+        opt["own_permission"] = own_permission
     return {
         "name": name,
         "operation_id": name.replace(".", "_"),

@@ -10,7 +10,7 @@ import msgspec
 from litestar.connection import Request
 
 from saas import context
-from saas.db.query import QueryGrammar, bad_parameter
+from saas.db.query import ListQuery, QueryGrammar, bad_parameter
 from saas.db.repository import TenantRepository
 from saas.errors import (
     NotFound,
@@ -102,6 +102,12 @@ async def wanted_version_of(
     if version not in wanted:
         return Wanted(_NO_VERSION, in_header=True)
     return Wanted(version if in_body is msgspec.UNSET else in_body)
+
+
+def may_list_deleted(query: ListQuery, write_permission: str) -> None:
+    """Raises PermissionDenied for a list of deleted rows without the permission to write such."""
+    if query.deleted != "exclude":
+        require_permission(write_permission)
 
 
 def is_hard(request: AnyRequest) -> bool:

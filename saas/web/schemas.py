@@ -1,11 +1,22 @@
 """The bases of request and response bodies: plain msgspec Structs, strict about what they take."""
 
-from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from saas.db.row_schema import Read
+
+__all__ = [
+    "NOT_BLANK",
+    "BigInt",
+    "Create",
+    "Read",
+    "Update",
+    "Version",
+    "values_of",
+    "without_field",
+]
 
 # PostgreSQL's bigint; a larger integer is refused here instead of by the database.
 BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -24,19 +35,6 @@ class Update(Struct, kw_only=True, forbid_unknown_fields=True):
     precondition, never a value. Every field of a child is `T | UnsetType = UNSET`."""
 
     version: Version | UnsetType = UNSET
-
-
-class Read(Struct):
-    """What every resource row shows beside its own fields. Field names are column names."""
-
-    id: UUID
-    version: int
-    created_at: datetime
-    created_by: str
-    updated_at: datetime
-    updated_by: str
-    deleted_at: datetime | None
-    deleted_by: str | None
 
 
 def values_of(body: Struct) -> dict[str, object]:

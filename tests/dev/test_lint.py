@@ -56,6 +56,7 @@ def lint(tmp_path: Path) -> Lint:
         "select(Member.id).where(and_(tenant_predicate(_members), or_(a, b)))",
         "select(Member.id).where((Member.tenant_id == t) & (Member.name == 'x')).limit(1)",
         "select(func.count()).select_from(_members).where(tenant_predicate(_members))",
+        "rows = TenantRepository(Member, Read)\nrows.update(id, values)\nrows.delete(id)",
         "select(Member, P).join(P, P.tenant_id == Member.tenant_id).where(Member.tenant_id == t)",
         "select(Member).outerjoin(P, tenant_predicate(P)).where(tenant_predicate(Member))",
         "select(Other).where(tenant_predicate(Other))",

@@ -87,7 +87,7 @@ def test_written_file_is_in_the_form_of_the_tools(package: Path) -> None:
     [
         ("accounts", "saas.features.accounts import accounts\nfrom saas.features.admin"),
         ("receipts", "saas.features.receipts import receipts\nfrom saas.features.stats"),
-        ("zebras", "saas.features.zebras import zebras\nfrom saas.installation"),
+        ("zebras", "saas.features.zebras import zebras\nfrom saas.identity"),
     ],
 )
 def test_import_is_put_into_its_sorted_place(name: str, after: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-LISTS = ["/v1/projects", "/v1/tasks", "/v1/audit"]
+LISTS = ["/v1/projects", "/v1/tasks", "/v1/members", "/v1/invitations", "/v1/audit"]
 
 
 async def parameters_of(http: Any, path: str) -> dict[str, Any]:

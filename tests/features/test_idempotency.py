@@ -262,6 +262,11 @@ async def test_every_post_documents_the_key(http: httpx.AsyncClient):
 
     assert {"/v1/projects", "/v1/projects/{id}/restore", "/v1/admin/tenants"} <= set(posts)
     for path, operation in posts.items():
-        (key,) = (p for p in operation["parameters"] if p.get("name") == "Idempotency-Key")
+        keys = [p for p in operation["parameters"] if p.get("name") == "Idempotency-Key"]
+        if not operation["security"]:
+            # Without a caller there is nobody to whom a first answer could be told again.
+            assert keys == [], path
+            continue
+        (key,) = keys
         assert (key["in"], key["required"]) == ("header", False), path
         assert {"400", "409", "422"} <= set(operation["responses"]), path

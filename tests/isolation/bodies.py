@@ -24,6 +24,7 @@ _SHAPES = (
     "#a1b2c3",
     "2026-01-31",
     "12345",
+    "projects:read",
 )
 # A precondition of a PATCH, not a value.
 _PRECONDITION = "version"
@@ -45,6 +46,12 @@ def with_value(body: Any, pointer: Pointer, value: Any) -> Any:
     first, *rest = pointer
     changed = with_value(body[first], tuple(rest), value)
     return [changed] if isinstance(body, list) else {**body, first: changed}
+
+
+def _kinds(body: Any) -> tuple[inspect.Type, ...]:
+    """The body, or what it may be: one that can be left out is a Struct or null."""
+    kind = inspect.type_info(body)
+    return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
 
 
 class _Body:

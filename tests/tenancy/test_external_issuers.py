@@ -104,7 +104,7 @@ async def test_token_of_each_algorithm_enters_as_the_member_that_it_names(
 async def test_nobody_but_a_live_member_of_the_named_tenant_enters(
     api, provider, tenant, other_tenant, member_of, write
 ):
-    emails = [f"{uuid4()}@idp.test" for _ in range(4)]
+    emails = [f"{uuid4()}-kim@idp.test" for _ in range(4)]
     members = [member_of(tenant, email) for email in emails]
     foreign = f"{uuid4()}@idp.test"
     stranger = member_of(other_tenant, foreign)
@@ -112,7 +112,7 @@ async def test_nobody_but_a_live_member_of_the_named_tenant_enters(
     def said(**claims):
         return provider.issue("EdDSA", **{"tenant": tenant.tenant_id, **claims})
 
-    for email in emails:
+    for email in (*emails, emails[3].upper()):
         assert await status_of(api, said(email=email)) == 200
     write(tenant, "UPDATE members SET deleted_at = now() WHERE id = %s", members[0])
     write(tenant, "UPDATE members SET status = 'suspended' WHERE id = %s", members[1])
@@ -122,7 +122,8 @@ async def test_nobody_but_a_live_member_of_the_named_tenant_enters(
         said(email=emails[2], email_verified=False),
         said(email=emails[2], email_verified="true"),
         said(email=emails[2], email_verified=None),
-        said(email=emails[2].upper()),
+        # Kelvin's sign, of which a k is the small letter.
+        said(email=emails[3].replace("kim", "\u212aim")),
         said(email=f" {emails[2]}"),
         said(email="%"),
         said(email=""),
@@ -248,3 +249,34 @@ async def test_external_token_opens_no_platform_route(api, provider, tenant, set
         provider.issue("EdDSA", sub="ops", aud=settings.platform_audience, iss=settings.jwt_issuer),
     ):
         assert await status_of(api, token, "/v1/admin/tenants") == 401
+
+
+async def test_token_of_another_issuer_speaks_for_no_person_elsewhere(
+    api, http, provider, tenant, other_tenant
+):
+    """The issuer of one tenant could else enter another as any member that the two share."""
+    wish = {"email": f"Ada-{uuid4()}@Idp.test", "role": "admin"}
+    made = (await tenant.post("/v1/invitations", wish)).json()
+    body = {"token": made["token"], "name": "Ada"}
+    own = (await http.post("/v1/invitations/accept", json=body)).json()
+    there = {"email": "ada@there.test", "role": "owner"}
+    offer = (await other_tenant.post("/v1/invitations", there)).json()
+    joined = {"token": offer["token"], "name": "Ada"}
+    # However its address is spelled there.
+    theirs = bearer(provider.issue("EdDSA", tenant=tenant.tenant_id, email=wish["email"]))
+
+    refused = await api.post("/v1/invitations/accept", json=joined, headers=theirs)
+    assert (refused.status_code, refused.json()["code"]) == (403, "no_member_credential")
+    ours = bearer(own["access_token"])
+    accepted = await http.post("/v1/invitations/accept", json=joined, headers=ours)
+    assert accepted.status_code == 201
+
+    elsewhere = {"X-Tenant-ID": other_tenant.tenant_id}
+    assert (await api.get("/v1/projects", headers=ours | elsewhere)).status_code == 200
+    assert (await api.get("/v1/projects", headers=theirs | elsewhere)).status_code == 404
+    listed = [
+        [mine["tenant"]["id"] for mine in me.json()["tenants"]]
+        for me in (await api.get("/v1/me", headers=ours), await api.get("/v1/me", headers=theirs))
+    ]
+    assert set(listed[0]) == {tenant.tenant_id, other_tenant.tenant_id}
+    assert listed[1] == [tenant.tenant_id]

@@ -133,6 +133,14 @@ async def test_key_is_told_once_and_stored_as_a_hash(operator, superuser, wish):
     assert secret not in json.dumps(row)
 
 
+async def test_address_of_the_owner_is_stored_in_small_letters(operator, wish):
+    wish["owner"]["email"] = wish["owner"]["email"].upper()
+
+    owner = (await operator.post("/v1/admin/tenants", wish)).json()["owner"]
+
+    assert owner["email"] == wish["owner"]["email"].lower()
+
+
 async def test_plan_is_free_unless_named(operator, wish):
     del wish["plan"]
 

@@ -1,6 +1,5 @@
 """Two tenants for each test: one who has something to lose, and one who tries to get at it."""
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,12 +11,10 @@ from isolation.raw import Raw, empty, fill, raw_database
 from isolation.worlds import Answer, Onboard, World, ask, populated
 from saas.dev.postgres import EmbeddedPostgres
 from saas.settings import Settings
+from saas.web.telemetry import Edge
 
 Ask = Callable[..., Awaitable[Answer]]
 NewTenant = Callable[[], UUID]
-
-# A line for each of some thousand requests would bury the one that matters.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,26 +69,26 @@ async def attacker(
 
 
 @pytest.fixture
-def as_attacker(http: httpx.AsyncClient, attacker: World) -> Ask:
+def as_attacker(app: Edge, attacker: World) -> Ask:
     async def call(method: str, path: str, **options: Any) -> Answer:
-        return await ask(attacker.caller, http, method, path, **options)
+        return await ask(attacker.caller, app, method, path, **options)
 
     return call
 
 
 @pytest.fixture
-def as_victim(http: httpx.AsyncClient, victim: World) -> Ask:
+def as_victim(app: Edge, victim: World) -> Ask:
     async def call(method: str, path: str, **options: Any) -> Answer:
-        return await ask(victim.caller, http, method, path, **options)
+        return await ask(victim.caller, app, method, path, **options)
 
     return call
 
 
 @pytest.fixture
-def as_stranger(http: httpx.AsyncClient) -> Ask:
-    """Without a credential, but for what is given as a header."""
+def as_stranger(app: Edge, http: httpx.AsyncClient) -> Ask:
+    """Without a credential, but for what is given as a header. `http` is what serves the app."""
 
     async def call(method: str, path: str, **options: Any) -> Answer:
-        return await ask(None, http, method, path, **options)
+        return await ask(None, app, method, path, **options)
 
     return call

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import httpx
 import psycopg
 import pytest
 
@@ -23,6 +22,7 @@ from saas.db.transaction import Transaction, platform_transaction, transaction
 from saas.errors import Invalid, SaasError, Unavailable, Unbound
 from saas.features.projects import projects
 from saas.settings import Settings
+from saas.web.telemetry import Edge
 
 TENANTS_SEEN = "SELECT DISTINCT tenant_id FROM projects"
 SETTING = "SELECT current_setting('app.tenant_id', true) AS tenant"
@@ -196,9 +196,7 @@ async def test_interleaved_tenants_with_random_cancellations_never_mix(
     assert {found for _, found in seen} == {one.tenant_id for one in tenants} | {None}
 
 
-async def test_interleaved_requests_of_many_tenants_never_mix(
-    http: httpx.AsyncClient, onboard: Onboard
-) -> None:
+async def test_interleaved_requests_of_many_tenants_never_mix(app: Edge, onboard: Onboard) -> None:
     chance = random.Random(2026)
     callers = [await onboard() for _ in range(8)]
     foreign: list[str] = []
@@ -206,7 +204,7 @@ async def test_interleaved_requests_of_many_tenants_never_mix(
     async def request(caller: Caller) -> int:
         name = f"{caller.tenant_id} {uuid4()}"
         await caller.create("projects", name=name, description=None)
-        answer = await ask(caller, http, "GET", "/v1/projects", params={"limit": "100"})
+        answer = await ask(caller, app, "GET", "/v1/projects", params={"limit": "100"})
         names = [row["name"] for row in rows_in(answer)]
         foreign.extend(found for found in names if not found.startswith(caller.tenant_id))
         return len(names)

@@ -7,6 +7,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
+from isolation.asgi import request
 from isolation.bodies import body_of
 from isolation.raw import Raw, fill, ids_of
 from isolation.surface import RESOURCE_BY_NAME, references_of
@@ -127,7 +128,7 @@ async def create(world: World, resource: str) -> str:
 
 async def ask(
     caller: Caller | None,
-    http: httpx.AsyncClient,
+    app: Any,
     method: str,
     path: str,
     *,
@@ -140,9 +141,11 @@ async def ask(
     given.append(("X-Request-ID", REQUEST_ID))
     if caller is not None:
         given.append(("Authorization", f"Bearer {caller.key}"))
-    response = await http.request(method, path, headers=given, params=params, json=json)
-    shown = tuple(h for h in response.headers.raw if h[0].decode() not in _VARYING_HEADERS)
-    return Answer(response.status_code, shown, response.content)
+    status, answered, body = await request(
+        app, method, path, headers=given, params=params, json=json
+    )
+    shown = tuple(h for h in answered if h[0].decode() not in _VARYING_HEADERS)
+    return Answer(status, shown, body)
 
 
 def rows_in(answer: Answer) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """An archive becomes a tenant: a new one as a whole, or one that is here takes its rows in."""
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -32,6 +33,7 @@ from saas.tenancy.directory import TenantRead, tenant_by_id, tenant_by_slug
 from saas.tenancy.models import Plan
 from saas.tenancy.onboarding import Slug
 
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _plans = table_of(Plan)
 _PLAN = Statement(select(_plans.c.slug).where(_plans.c.slug == bindparam("plan")))
 
@@ -45,6 +47,9 @@ class SourceTenant(msgspec.Struct, frozen=True):
     plan: str
     status: Literal["active", "suspended"]
     limit_overrides: LimitOverrides | None = None
+    created_at: _Time | None = None
+    updated_at: _Time | None = None
+    tokens_valid_from: _Time | None = None
 
 
 async def import_tenant(

@@ -2,6 +2,7 @@
 into the database exactly as it came out of one."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
@@ -12,6 +13,10 @@ from saas.portability.opened import OpenArchive
 
 Row = dict[str, msgspec.Raw]
 NULL = msgspec.Raw(b"null")
+
+# What the drivers can read: an infinite time, and a year of four digits that is not before Christ.
+_TIMES = frozenset({"DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE"})
+_is_readable = re.compile(rb'null|"-?infinity"|"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[^ ]*)?"').fullmatch
 
 _decoder = msgspec.json.Decoder(Row)
 _encode = msgspec.json.Encoder().encode
@@ -57,12 +62,15 @@ def _batches(
 ) -> Iterator[Batch]:
     entry = fitted.entry
     columns = set(entry.column_names)
+    times = [column.name for column in entry.columns if column.type in _TIMES]
     before = 0
     for lines in archive.chunks(entry):
         rows = [
             _row(line, columns, f"{entry.file}, line {number}")
             for number, line in enumerate(lines, start=before + 1)
         ]
+        for number, row in enumerate(rows, start=before + 1):
+            _check_times(row, times, f"{entry.file}, line {number}")
         if change is not None:
             for row in rows:
                 change(entry.name, row)
@@ -80,3 +88,10 @@ def _row(line: bytes, columns: set[str], place: str) -> Row:
     if row.keys() != columns:
         raise InvalidArchive(f"{place}: it does not have the columns of the manifest.")
     return row
+
+
+def _check_times(row: Row, times: list[str], place: str) -> None:
+    """What PostgreSQL would take, and no list could answer with."""
+    for name in times:
+        if _is_readable(bytes(row[name])) is None:
+            raise InvalidArchive(f"{place}: {name} is no time of the years 1 to 9999.")

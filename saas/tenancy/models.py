@@ -162,6 +162,8 @@ class Invitation(TenantModel):
     `member_id` is who has made it, also by way of a key; null for an operator."""
 
     __tablename__ = "invitations"
+    # A credential as a key is: its token names tenant and row, and what has ended stays ended.
+    __security__ = security(portable="same_ids")
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'admin', 'member', 'viewer')", name="role"),
         Index(

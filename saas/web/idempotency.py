@@ -10,6 +10,7 @@ from typing import Any
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from saas import context
+from saas.auth.permissions import require
 from saas.db import idempotency as store
 from saas.db.idempotency import Kept
 from saas.db.transaction import current_transaction
@@ -75,6 +76,11 @@ def _caller(scope: Scope) -> tuple[Any, ...]:
     return tenant, scope["state"]["actor"], scope["path_template"], parameters
 
 
+def _permissions() -> frozenset[str]:
+    principal = context.principal_or_none()
+    return principal.permissions if principal else frozenset()
+
+
 async def _kept_answer(claim: Claim, mac: bytes) -> KeptAnswer | None:
     """The first answer. None where there is none, and then nobody else can be at it."""
     is_alone = await store.try_lock(claim.lock)
@@ -82,7 +88,12 @@ async def _kept_answer(claim: Claim, mac: bytes) -> KeptAnswer | None:
     if kept is not None:
         if not hmac.compare_digest(kept.request_mac, mac):
             raise IdempotencyKeyReused
-        return claim.open(kept.answer, mac)
+        answer = claim.open(kept.answer, mac)
+        # A token may carry less than the key or member that it is of: it must not be told of a
+        # secret that is worth more than itself.
+        for permission in answer.permissions:
+            require(permission, _permissions())
+        return answer
     if not is_alone:
         raise IdempotencyKeyInUse
     return None
@@ -104,7 +115,7 @@ async def _first_answer(
         # A refusal is undone, and kept all the same, under the lock that nobody has had since.
         await work.end_attempt()
         headers = [header for header in answer.headers if header[0] in _KEPT_HEADERS]
-        first = KeptAnswer(answer.status, headers, answer.body)
+        first = KeptAnswer(answer.status, headers, answer.body, sorted(_permissions()))
         await store.keep(claim.id, Kept(mac, claim.seal(first, mac)))
         await work.commit()
     except SaasError as error:

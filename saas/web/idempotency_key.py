@@ -30,11 +30,12 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """What a repeat is answered with."""
+    """What a repeat is answered with, if its caller has the `permissions` of the first one."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    permissions: list[str] = []
 
 
 _decode = msgspec.msgpack.Decoder(KeptAnswer).decode

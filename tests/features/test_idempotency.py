@@ -270,3 +270,23 @@ async def test_every_post_documents_the_key(http: httpx.AsyncClient):
         (key,) = keys
         assert (key["in"], key["required"]) == ("header", False), path
         assert {"400", "409", "422"} <= set(operation["responses"]), path
+
+
+async def test_answer_is_not_told_to_a_token_that_carries_less(tenant, http):
+    key, wish = keyed(), {"name": "Whole"}
+    asked = {"permissions": ["api_keys:write"]}
+    narrow = (await tenant.post("/v1/auth/token", asked)).json()["access_token"]
+    whole = (await tenant.post("/v1/auth/token")).json()["access_token"]
+    first = await tenant.post("/v1/api-keys", wish, **key)
+
+    told = {
+        token: await http.post(
+            "/v1/api-keys",
+            json=wish,
+            headers={**key["headers"], "Authorization": f"Bearer {token}"},
+        )
+        for token in (narrow, whole)
+    }
+
+    assert_refused(told[narrow], 403, "permission_denied")
+    assert_replays(told[whole], first)

@@ -157,6 +157,22 @@ INVALID: dict[str, tuple[Spoil, str]] = {
         manifest(lambda m: m["tenant"].update(limit_overrides={"members": "many"})),
         "limit_overrides",
     ),
+    "tenant of no time": (
+        manifest(lambda m: m["tenant"].update(created_at="infinity")),
+        "created_at",
+    ),
+    "tenant of a later age": (
+        manifest(lambda m: m["tenant"].update(updated_at="20000-01-01T00:00:00+00:00")),
+        "updated_at",
+    ),
+    "row of a later age": (
+        rows("projects", lambda row: row.update(created_at="20000-01-01T00:00:00+00:00")),
+        "projects.jsonl, line 1: created_at is no time",
+    ),
+    "row before Christ": (
+        rows("tasks", lambda row: row.update(due_on="0044-03-15 BC")),
+        "tasks.jsonl, line 1: due_on is no time",
+    ),
     "unknown member": (with_member("readme.txt"), "readme.txt"),
     "member outside": (with_member("../../etc/passwd", b"x"), "../../etc/passwd"),
     "absolute member": (with_member("/etc/cron.d/x", b"x"), "/etc/cron.d/x"),

@@ -326,3 +326,23 @@ async def test_names_are_for_new_tenants_alone(
     for name in ("slug", "plan"):
         refused = await bring(http, changed[0], on_conflict="skip", **{name: "free"})
         assert refused.status_code == 400
+
+
+async def test_invitation_that_has_ended_stays_ended(
+    tenant: Any, export: Any, bring: Any, http: httpx.AsyncClient
+) -> None:
+    made = [
+        (await tenant.post("/v1/invitations", {"email": f"{name}@x.test", "role": "viewer"})).json()
+        for name in ("revoked", "used")
+    ]
+    revoked, used = ({"token": one["token"], "name": "Eve"} for one in made)
+    archive = await export(tenant.tenant_id)
+    await tenant.delete(f"/v1/invitations/{made[0]['id']}")
+    joined = await http.post("/v1/invitations/accept", json=used)
+    await tenant.delete(f"/v1/members/{joined.json()['member']['id']}")
+
+    answer = await bring(http, archive, on_conflict="update")
+
+    assert answer.json()["tables"]["invitations"]["skipped"] == 2, answer.text
+    assert (await http.post("/v1/invitations/accept", json=revoked)).status_code == 422
+    assert (await http.post("/v1/invitations/accept", json=used)).status_code == 409

@@ -14,7 +14,7 @@ from saas.auth.tokens import TokenIssuer
 from saas.portability.new_ids import NewIds
 
 ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-LEFT_OUT = {"api_keys", "api_key_uses"}
+LEFT_OUT = {"api_keys", "api_key_uses", "invitations"}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_every_mention_of_a_row_changes_alike(lived_in: Any, copied: Any, 
 
     rows = here.of(body["tenant"]["id"])
 
-    for name in ("members", "projects", "tasks", "invitations", "audit_log"):
+    for name in ("members", "projects", "tasks", "audit_log"):
         expected = {
             json.dumps(json.loads(ID.sub(lambda found: ids.id(found[0]), json.dumps(row))))
             for row in rows_of(archive, name)

@@ -38,6 +38,12 @@ def upgrade() -> None:
             "ON DELETE RESTRICT"
         )
         op.execute(f"GRANT UPDATE ({column}) ON {table} TO saas_app")
+    op.execute(
+        "-- squawk-ignore constraint-missing-not-valid\n"
+        "ALTER TABLE api_keys ADD CONSTRAINT ck_api_keys_permissions CHECK "
+        "(jsonb_typeof(permissions) = 'array' AND "
+        "NOT jsonb_path_exists(permissions, '$[*] ? (@.type() != \"string\")'))"
+    )
     # Addresses are compared in small letters from now on: those of ASCII, as everywhere.
     op.execute(
         'UPDATE members SET email = lower(email COLLATE "C") '
@@ -48,6 +54,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE api_keys DROP CONSTRAINT ck_api_keys_permissions")
     for table, column in COLUMNS:
         op.execute(f"REVOKE UPDATE ({column}) ON {table} FROM saas_app")
         op.drop_constraint(f"fk_{table}_{column}", table, type_="foreignkey")

@@ -29,6 +29,7 @@ _STATEMENT_TIMEOUT_MS = 55_000
 _BEGIN = "SELECT public.begin_import($1)"
 _RESTORE = "SELECT public.restore_rows($1, $2, $3)"
 _MEMBERS = Member.__tablename__
+_OWNER, _ACTIVE = msgspec.Raw(b'"owner"'), msgspec.Raw(b'"active"')
 _memberships, _tenants = table_of(Membership), table_of(Tenant)
 
 
@@ -48,6 +49,7 @@ class Restore:
         self._row = row
         self._new_ids = new_ids
         self._progress = progress
+        self._has_owner = False
 
     async def run(self, wish: Wish, *, actor: str) -> Imported:
         """In the current transaction of the platform. Raises InvalidArchive, AlreadyExists."""
@@ -68,6 +70,8 @@ class Restore:
             for fitted in self._tables:
                 if not done[fitted.entry.name].skipped:
                     await prove(fitted, same_ids=self._new_ids is None, progress=self._progress)
+            if not self._has_owner:
+                raise InvalidArchive(f"{_MEMBERS}.jsonl: nobody is an active owner of the tenant.")
             tenant = await tenant_by_id(self._row["id"])
         return Imported(tenant=tenant, tables=done, verified=True, dry_run=wish.dry_run)
 
@@ -126,12 +130,10 @@ class Restore:
     async def _enlist(self, work: Transaction, members: list[Row]) -> None:
         """Write who is a member into the directory, each as a person that nobody else is: that two
         are one is proved where they are, and an archive proves nothing."""
-        live = [
-            msgspec.json.decode(row["id"], type=str)
-            for row in members
-            if row.get("deleted_at", NULL) == NULL
-        ]
-        values = {"tenant": self._row["id"], "members": live}
+        live = [row for row in members if row.get("deleted_at", NULL) == NULL]
+        self._has_owner |= any(row["role"] == _OWNER and row["status"] == _ACTIVE for row in live)
+        ids = [msgspec.json.decode(row["id"], type=str) for row in live]
+        values = {"tenant": self._row["id"], "members": ids}
         await work.run(_ENLIST, values)
 
     def _earlier_imports(self) -> Batch:

@@ -131,6 +131,11 @@ class ApiKeyRow(TenantModel):
     __security__ = security(platform=("INSERT",), portable="same_ids")
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'admin', 'member', 'viewer')", name="role"),
+        CheckConstraint(
+            "jsonb_typeof(permissions) = 'array' AND "
+            "NOT jsonb_path_exists(permissions, '$[*] ? (@.type() != \"string\")')",
+            name="permissions",
+        ),
     )
 
     name: Mapped[str] = mapped_column(String(120))

@@ -296,6 +296,12 @@ INVALID: dict[str, tuple[Spoil, str]] = {
         lines("projects", lambda ls: ls[::-1]),
         "projects.jsonl: what was stored is not what it says, or not as an export writes it",
     ),
+    "permissions that are none": (rows("api_keys", lambda r: r.update(permissions=5)), "api_keys"),
+    "permissions that are no names": (
+        rows("api_keys", lambda r: r.update(permissions=["projects:read", 5])),
+        "api_keys",
+    ),
+    "nobody who owns it": (rows("members", lambda r: r.update(role="admin")), "active owner"),
     "entry that says import": (rows("audit_log", lambda r: r.update(action="import")), "audit_log"),
     "import that says insert": (
         manifest(lambda m: m["imports"].append({"action": "insert"})),

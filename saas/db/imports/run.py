@@ -1,0 +1,70 @@
+"""An import at work, piece by piece: each is a transaction that has its rows, its errors, how far
+the import is, and the end of the piece. A process may be killed at any moment; the next one goes on
+at the piece that was not committed, so that no row goes in twice and none is left out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from saas.db.bulk_results import ImportResult
+from saas.db.imports import errors, pieces, records
+from saas.db.imports.job import ImportJob, claim
+from saas.db.imports.piece import reader_for, write_piece
+from saas.db.imports.record import ImportRecord
+from saas.db.imports.whole import write_whole
+from saas.db.transaction import transaction
+from saas.errors import TooManyAtOnce, Unavailable
+
+_PAUSES_SECONDS = (0.1, 0.5, 2, 5)
+
+
+async def work(job: ImportJob) -> None:
+    """Bring the import to its end, or to where somebody else has taken it up. Raises what stops
+    it: a quota, a suspended tenant, a database that stays away."""
+    async with transaction(job.database):
+        record = await records.load(job.id)
+    if record.is_whole:
+        await _patiently(lambda: write_whole(job))
+        return
+    while await _patiently(lambda: _write_next(job)):
+        pass
+
+
+async def _patiently(step: Callable[[], Awaitable[bool]]) -> bool:
+    """A deadlock, a lock or a moment without a database is no reason to give up: what had been
+    written was undone, and is written again."""
+    for seconds in _PAUSES_SECONDS:
+        try:
+            return await step()
+        except (Unavailable, TooManyAtOnce):
+            await asyncio.sleep(seconds)
+    return await step()
+
+
+async def _write_next(job: ImportJob) -> bool:
+    """Write the next piece, or end; whether there may be more."""
+    async with transaction(job.database):
+        record = await claim(job)
+        if record is None:
+            return False
+        if record.next_chunk == record.chunks:
+            await records.change(job.id, job.worker, status="done")
+            return False
+        done = await _write(job, record)
+    job.tell(done)
+    return True
+
+
+async def _write(job: ImportJob, record: ImportRecord) -> ImportResult:
+    reader = reader_for(job.target, record.options, record.go_on_at())
+    number = record.next_chunk
+    data = await pieces.fetch(job.id, number)
+    rows = reader.read(data, is_last=number + 1 == record.chunks)
+    result, sources = await write_piece(job.target, rows, on_conflict=record.on_conflict)
+    await errors.keep(job.id, result.errors, sources)
+    # Last, for only now the reader knows where it stands.
+    position = msgspec.msgpack.encode(reader.position)
+    await records.add(job.id, job.worker, result, next_chunk=number + 1, position=position)
+    await pieces.remove(job.id, number)
+    return result

@@ -1,0 +1,61 @@
+"""What is wrong with a value, as field errors with RFC 6901 pointers, from msgspec's messages."""
+
+import re
+
+from saas.errors import FieldError
+
+MISSING = FieldError("", "missing_field", "The field is missing.")
+UNKNOWN = FieldError("", "unknown_field", "There is no such field.")
+
+# In characters: an answer is not to echo a name of megabytes.
+_LONGEST_NAME = 200
+_STEP = re.compile(r"\.([^.\[\]`]+)|\[(\d+)\]|(\[\.\.\.\])")
+_NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
+_CODES = (
+    (re.compile(r"Expected `.*` of length >"), "too_short"),
+    (re.compile(r"Expected `.*` of length <"), "too_long"),
+    (re.compile(r"Expected `.*` of length"), "wrong_length"),
+    (re.compile(r"Expected `.*` matching regex"), "wrong_pattern"),
+    (re.compile(r"Expected `.*` with (a|no) timezone"), "invalid_format"),
+    (re.compile(r"Expected `.*` (<|>|that's a multiple of)"), "out_of_range"),
+    (re.compile(r"(Integer value|Number) out of range"), "out_of_range"),
+    (re.compile(r"Invalid (enum )?value"), "unknown_value"),
+    (re.compile(r"Expected `.*`, got"), "wrong_type"),
+    (re.compile(r"Invalid "), "invalid_format"),
+)
+
+
+def field_error(message: str, parent: str = "") -> FieldError:
+    """The fault that a message of msgspec tells; `parent` points to what was being decoded."""
+    reason, _, path = message.rpartition(" - at `")
+    if not reason:
+        reason, path = message, ""
+    pointer = parent + _pointer(path)
+    if named := _NAMED_FIELD.fullmatch(reason):
+        fault = MISSING if named[1].startswith("missing") else UNKNOWN
+        return fault._replace(pointer=f"{pointer}/{named_step(named[2])}")
+    return FieldError(pointer, fault_code(reason), f"{reason}.")
+
+
+def fault_code(reason: str) -> str:
+    """The stable word for a reason of msgspec."""
+    return next((code for pattern, code in _CODES if pattern.match(reason)), "invalid")
+
+
+def escaped(name: str) -> str:
+    """`name` as one step of a JSON pointer (RFC 6901, section 3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def named_step(name: str) -> str:
+    """A step that the caller has named, cut where no field could be so long."""
+    return escaped(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+
+
+def _pointer(path: str) -> str:
+    steps = []
+    for name, index, anything in _STEP.findall(path):
+        if anything:  # A key of a map: msgspec does not say which, so point to the map.
+            break
+        steps.append("/" + (escaped(name) or index))
+    return "".join(steps)

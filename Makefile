@@ -1,6 +1,6 @@
 # The whole set-up needs Python >= 3.11 and make. Everything lands in .venv and .saas.
 .POSIX:
-.PHONY: run test check bench format lock clean
+.PHONY: run test prove check bench format lock clean
 
 PYTHON = python3
 VENV = .venv
@@ -9,8 +9,15 @@ BIN = $(VENV)/bin
 run: $(VENV)/run.stamp
 	@exec $(BIN)/python -m saas.cli dev
 
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+# What takes longer: the suite against itself (both locks taken out), the API fuzzed, the docs followed
+# in copies of the checkout, installations killed and deployed.
+prove: $(VENV)/dev.stamp
+	$(PYTEST) -m long
 
 check: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff format --check .
@@ -19,6 +26,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 	$(BIN)/python -m saas.cli lint
 	$(MAKE) test
+	$(MAKE) prove
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.bench

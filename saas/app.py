@@ -9,13 +9,16 @@ from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
 from saas.auth.verification_keys import public_keys_of
+from saas.db.bulk_target import bulk_target
 from saas.db.database import Database
 from saas.db.doctor import check_installation, is_serving
+from saas.db.imports.service import ImportService
 from saas.db.transaction import commit_current
 from saas.errors import ConfigurationError
 from saas.features.admin import admin_handlers
 from saas.features.archives import archive_handlers
 from saas.features.audit import audit_handlers
+from saas.features.imports import import_handlers
 from saas.features.plans import plan_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
@@ -27,9 +30,9 @@ from saas.installation import resolved
 from saas.settings import Settings, load_settings
 from saas.tenancy.middleware import TenancyMiddleware
 from saas.tenancy.purging import purging
-from saas.tenancy.rate_counters import Counters
+from saas.tenancy.rate_counters import Counters, OwnCounters
 from saas.tenancy.rate_limits import RateLimits
-from saas.tenancy.shared_counters import counters_at
+from saas.tenancy.standing import require_active_tenant
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
@@ -58,14 +61,20 @@ def create_app(
     metrics = Metrics()
     database = _database(settings)
     identity = identity_of(settings, database, [resource.name for resource in resources])
-    counters = counters_at(settings.redis_url)
+    counters = _counters_at(settings.redis_url)
+    imports = ImportService(
+        database,
+        {resource.name: bulk_target(resource) for resource in resources},
+        max_bytes=settings.max_import_bytes,
+        check=require_active_tenant,
+    )
     litestar = Litestar(
         route_handlers=[
-            *_handlers(settings, resources, metrics, database),
+            *_handlers(settings, resources, metrics, imports),
             *people_handlers(settings, identity),
         ],
         middleware=[_middleware(settings, identity, counters)],
-        lifespan=[_serving(settings, identity, counters)],
+        lifespan=[_serving(settings, identity, counters, imports)],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -91,27 +100,40 @@ def _database(settings: Settings) -> Database:
     )
 
 
+def _counters_at(url: str | None) -> Counters:
+    """Those that all processes share, or this process' own without an address. Raises
+    ConfigurationError for an address that is none, or without the package redis."""
+    if url is None:
+        return OwnCounters()
+    # Only here: the library takes a while to import.
+    from saas.tenancy.shared_counters import SharedCounters  # noqa: PLC0415
+
+    return SharedCounters(url)
+
+
 def _handlers(
     settings: Settings,
     resources: Sequence[AnyResource],
     metrics: Metrics,
-    database: Database,
+    imports: ImportService,
 ) -> list[Router | HTTPRouteHandler]:
     cursors = Cursors(shared_secret(settings))
     routers = [
-        Router(resource.path, route_handlers=resource.handlers(cursors, resources))
+        Router(resource.path, route_handlers=resource.handlers(cursors, imports, resources))
         for resource in resources
     ]
+    names = [resource.name for resource in resources]
     return [
         *routers,
         *audit_handlers(cursors),
-        *stats_handlers([resource.name for resource in resources]),
+        *stats_handlers(names),
+        *import_handlers(cursors, imports, names),
         *admin_handlers(cursors),
         *lifecycle_handlers(settings.offboarding_grace_days),
         *access_handlers(cursors),
         *plan_handlers,
         *archive_handlers(
-            database,
+            imports.database,
             most_exports=settings.most_exports,
             max_archive_bytes=settings.max_archive_bytes,
         ),
@@ -135,7 +157,9 @@ def _middleware(settings: Settings, identity: Identity, counters: Counters) -> T
     )
 
 
-def _serving(settings: Settings, identity: Identity, counters: Counters) -> Any:
+def _serving(
+    settings: Settings, identity: Identity, counters: Counters, imports: ImportService
+) -> Any:
     @asynccontextmanager
     async def serving(_: Litestar) -> AsyncIterator[None]:
         # Refuse to serve where a lock is missing: on such a connection RLS would be silent.
@@ -150,7 +174,8 @@ def _serving(settings: Settings, identity: Identity, counters: Counters) -> Any:
         database = identity.database
         purges = purging(database, settings.purge_interval_seconds)
         refreshing = identity.tokens.external.refreshing()
-        async with database, refreshing, identity.uses.written(), purges:
+        written, working = identity.uses.written(), imports.workers.serving()
+        async with database, refreshing, written, purges, working:
             yield
         await counters.close()
         # The servers end a worker without running its exit handlers.

@@ -1,6 +1,7 @@
 """The `saas` command: which commands there are. The module of one is imported when it is called, so
 that none waits for the libraries of the others."""
 
+import keyword
 import sys
 from importlib import import_module
 from typing import Any
@@ -24,6 +25,9 @@ COMMANDS = {
     "member": "saas.commands.member",
     "key": "saas.commands.key",
     "token": "saas.commands.tokens",
+    "export": "saas.commands.exports",
+    "import": "saas.commands.imports",
+    "migrate-from": "saas.commands.migrate_from",
     "new": "saas.commands.new",
     "lint": "saas.commands.lint",
 }
@@ -41,7 +45,10 @@ class Commands(click.RichGroup):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(module), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(
+            import_module(module), f"{name}_" if keyword.iskeyword(name) else name
+        )
         return command
 
 

@@ -4,7 +4,7 @@ The middleware sets it for a request, `acting_as` for jobs, scripts and tests. T
 travel together, so they can never disagree.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from uuid import UUID
@@ -77,12 +77,29 @@ def origin() -> RequestOrigin:
     return _origin.get()
 
 
-def bind(new_principal: Principal | None, new_origin: RequestOrigin) -> None:
-    """Set both for the current task, also to nothing: the middleware calls this at the entry of
+Recheck = Callable[[str | None], Awaitable[None]]
+_recheck: ContextVar[Recheck | None] = ContextVar("recheck", default=None)
+
+
+def bind(
+    new_principal: Principal | None, new_origin: RequestOrigin, recheck: Recheck | None = None
+) -> None:
+    """Set all for the current task, also to nothing: the middleware calls this at the entry of
     every request, because a server may run it in the context of the request before
-    (https://github.com/python/cpython/issues/140947)."""
+    (https://github.com/python/cpython/issues/140947). `recheck` asks once more whether the caller
+    may act, by one more permission if it is given one, and raises if not."""
     _principal.set(new_principal)
     _origin.set(new_origin)
+    _recheck.set(recheck)
+
+
+async def require_admission(permission: str | None = None) -> None:
+    """For what takes long, before each piece of it: raises once the caller is cut off, 5 s later at
+    most. `permission` is one that it needs besides its route's. Outside a tenant's request there is
+    nothing to ask."""
+    recheck = _recheck.get()
+    if recheck is not None:
+        await recheck(permission)
 
 
 def entering(tenant_id: UUID, actor: str) -> AbstractContextManager[None]:

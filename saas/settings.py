@@ -11,8 +11,13 @@ from dotenv import dotenv_values
 from saas.errors import ConfigurationError
 
 PREFIX = "SAAS_"
-# Read by `saas bootstrap` alone, so that one file can serve all commands.
-_OF_COMMANDS = {"SAAS_APP_PASSWORD", "SAAS_PLATFORM_PASSWORD", "SAAS_MIGRATOR_PASSWORD"}
+# Read by `saas bootstrap` and `saas migrate-from`, so that one file can serve all commands.
+_OF_COMMANDS = {
+    "SAAS_APP_PASSWORD",
+    "SAAS_PLATFORM_PASSWORD",
+    "SAAS_MIGRATOR_PASSWORD",
+    "SAAS_SOURCE_URL",
+}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -51,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     issuers: str | None = None
     metrics_token: str | None = None
     max_body_bytes: PositiveInt = 10_000_000
+    max_import_bytes: PositiveInt = 1_000_000_000
     max_archive_bytes: PositiveInt = 5_000_000_000
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = True

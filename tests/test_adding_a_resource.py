@@ -12,6 +12,8 @@ import pytest
 from processes import Dev, processes_of
 from scratch_copy import ROOT, run, scratch_copy, versions
 
+pytestmark = pytest.mark.long
+
 PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text()
 # Every type of a field, in a resource that has a name of two words.
 COMMAND = (

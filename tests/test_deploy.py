@@ -26,6 +26,8 @@ from saas.dev.postgres import EmbeddedPostgres
 from saas.secret_files import make_secrets
 from throwaway import throwaway_folder
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 NOWHERE = "postgresql://x@127.0.0.1:1/saas"
 

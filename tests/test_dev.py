@@ -27,6 +27,8 @@ from processes import (
 )
 from saas.dev.lock import installation_lock
 
+pytestmark = pytest.mark.long
+
 Start = Callable[..., Dev]
 
 needs_proc = pytest.mark.skipif(

@@ -15,6 +15,8 @@ from saas.db.migrate import migrate
 from saas.db.roles import APP, MIGRATOR, PLATFORM, bootstrap
 from saas.dev.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 
@@ -71,13 +73,15 @@ def blocks(language: str) -> list[str]:
 
 
 def test_programs_of_the_page_say_what_they_should(shop: Shop) -> None:
-    assert shop.said[-6:] == [
+    assert shop.said[-8:] == [
         "[10]",
         "['paid']",
         "paid 990",
         "pending 10",
         "10",
         "2 system:nightly",
+        "2 0 0 1",
+        "[(2, 'amount_cents', 'Expected `int`, got `str`.')]",
     ]
     assert any("Both locks are in place." in line for line in shop.said)
 
@@ -136,6 +140,8 @@ def test_rows_and_their_log_are_the_tenants_own(shop: Shop, postgres: EmbeddedPo
         ("system:shop", "insert"),
         ("system:shop", "update"),
         ("system:nightly", "update"),
+        ("system:load", "insert"),
+        ("system:load", "insert"),
     ]
     assert seen == []
 

@@ -23,14 +23,14 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def with_database(
-    work: Callable[[Database, Settings], Awaitable[Result]], *, prepare: bool = False
+    work: Callable[[Database, Settings], Awaitable[Result]], *, prepare: bool = False, size: int = 2
 ) -> Result:
-    """What `work` gives, on the database of the settings; `prepare` makes or mends its schema
-    before."""
+    """What `work` gives, on the database of the settings, with `size` connections at most;
+    `prepare` makes or mends its schema before."""
 
     async def main(settings: Settings) -> Result:
         urls = str(settings.database_url), str(settings.platform_database_url)
-        async with Database(*urls, size=2) as database:
+        async with Database(*urls, size=size) as database:
             return await work(database, settings)
 
     with running_database(load_settings(), err, prepare=prepare) as settings:

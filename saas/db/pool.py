@@ -14,6 +14,7 @@ import asyncpg
 from saas.db.connection import TenantConnection, prepare_connection
 from saas.db.error_mapping import FAILURES
 from saas.db.lanes import Lanes
+from saas.db.long_reads import LongReads
 from saas.errors import ConfigurationError, TooManyAtOnce, Unavailable
 
 _LINGER_SECONDS = 0.05
@@ -38,6 +39,7 @@ class Pool:
         self._connection_class = connection_class
         self._size = size
         self._acquire_timeout_seconds = acquire_timeout_seconds
+        self.long_reads = LongReads(size, lane_size or size)
         self._free: list[TenantConnection] = []
         # None in place of a connection is a place to connect on.
         self._lanes: Lanes[TenantConnection | None] = Lanes(lane_size)

@@ -64,7 +64,8 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class QueryGrammar:
     """Turns the parameters of one resource's list into a ListQuery; made once per resource.
-    `fields` are what its rows show, and what `fields=` may choose from."""
+    `fields` are what its rows show, and what `fields=` may choose from; `sort` is the order where
+    none is asked for, else the latest come first."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class QueryGrammar:
         search: Iterable[str] = (),
         hidden: Iterable[str] = (),
         fields: Iterable[str] = (),
+        sort: str | None = None,
     ) -> None:
         excluded = {"tenant_id", "deleted_at", "deleted_by", *hidden}
         self.columns = {
@@ -83,7 +85,8 @@ class QueryGrammar:
         self.search = tuple(search)
         self.fields = tuple(fields)
         self.has_soft_delete = "deleted_at" in table.c
-        self._default_sort = self._sort_keys("-created_at" if "created_at" in table.c else "-id")
+        latest = "-created_at" if "created_at" in table.c else "-id"
+        self._default_sort = self._sort_keys(sort or latest)
         # Each option with the attribute of ListQuery that it becomes.
         self._options: Mapping[str, tuple[str, Callable[[str], Any]]] = {
             "limit": ("limit", lambda text: integer(text, 1, MAX_LIMIT)),

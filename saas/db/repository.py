@@ -2,7 +2,7 @@
 awaited, and `sync/repository.py` is the same for threads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, TypeAlias
@@ -79,11 +79,11 @@ class TenantRepository(Generic[Model, Read]):
         """How many rows match, over all pages."""
         return await perform(self.operations.count(query))
 
-    async def stream(self, query: Query = None, *, batch: int = 500) -> AsyncIterator[Read]:
-        """Every row that matches, in the query's order and without its limit, `batch` of them in
-        memory at a time: from a cursor inside the current transaction, which sees the rows as they
-        were at its first statement. `contextlib.aclosing` frees the cursor where the loop is left
-        early; else it ends with the transaction."""
+    async def stream(self, query: Query = None, *, batch: int = 500) -> AsyncGenerator[Read, None]:
+        """Every row that matches, shown and ordered as by `list` but without its limit, `batch` of
+        them in memory at a time: from a cursor inside the current transaction, which sees the rows
+        as they were at its first statement. `contextlib.aclosing` frees the cursor where the loop
+        is left early; else it ends with the transaction."""
         stream = await perform(
             self.operations.open_stream(query, current_transaction().next_stream())
         )

@@ -121,13 +121,15 @@ class RowOperations(Generic[Model, Read]):
     def open_stream(self, query: Query, number: int) -> Operation[Stream]:
         """Declare a cursor over every row of the query; its limit and place do not count."""
         everything = msgspec.structs.replace(
-            as_query(query, self.grammar), after=None, before=None, offset=None, limit=0, fields=()
+            as_query(query, self.grammar), after=None, before=None, offset=None, limit=0
         )
-        stream = Stream(self.table.name, self.columns, number)
+        fields = everything.fields
+        columns = shape_for(self.read, fields).columns
+        stream = Stream(self.table.name, columns, number, fields)
         yield from self.run(
             ("stream", stream.name, shape_of(everything)),
             lambda: stream.declare(
-                statements.select_all(self.table, self.columns, everything, self._search)
+                statements.select_all(self.table, columns, everything, self._search)
             ),
             parameters(everything),
         )
@@ -135,7 +137,8 @@ class RowOperations(Generic[Model, Read]):
 
     def fetch_stream(self, stream: Stream, batch: int) -> Operation[Sequence[Read]]:
         rows = yield from self.run(("fetch", stream.name, batch), lambda: stream.fetch(batch), {})
-        return [self.read(*row) for row in rows]
+        make = shape_for(self.read, stream.fields).make
+        return [make(*row) for row in rows]
 
     def close_stream(self, stream: Stream) -> Operation[None]:
         yield from self.run(("close", stream.name), stream.close, {})

@@ -11,11 +11,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 
 class Stream(NamedTuple):
-    """One open cursor: the `number`-th of its transaction, over `columns` of `table`."""
+    """One open cursor: the `number`-th of its transaction, over `columns` of `table`; `fields` are
+    what the caller wants to see of them, if not all."""
 
     table: str
     columns: Sequence[str]
     number: int
+    fields: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

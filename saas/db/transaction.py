@@ -17,6 +17,9 @@ from saas.errors import Unavailable, Unbound
 
 # A cancelled statement is waited for; a server that does not answer must not hold its caller.
 _ROLLBACK_SECONDS = 5
+# A snapshot keeps vacuum from its work. A process that is stopped or cut off lets go of it then;
+# one that runs gives up a stuck reader earlier.
+_LET_GO = "SET LOCAL idle_in_transaction_session_timeout='3min'"
 
 
 class Transaction:
@@ -36,6 +39,7 @@ class Transaction:
         "_in_attempt",
         "_is_over",
         "_lane",
+        "_on_commit",
         "_one_snapshot",
         "_pool",
         "_read_only",
@@ -67,6 +71,7 @@ class Transaction:
         self._in_attempt = False
         self._bound_before: Principal | None = None
         self._streams = 0
+        self._on_commit: tuple[Callable[[], object], ...] = ()
 
     async def __aenter__(self) -> "Transaction":
         self._token = _current.set(self)
@@ -87,6 +92,10 @@ class Transaction:
         """Run a compiled statement with its parameters by name; else like `fetch`."""
         return await self.fetch(statement.sql, statement.arguments(values))
 
+    @property
+    def pool(self) -> Pool:
+        return self._pool
+
     async def run_in_turn(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
         """`run` for who holds `turn`."""
         return await self._fetch(statement.sql, statement.arguments(values))
@@ -95,6 +104,10 @@ class Transaction:
         """A number for one more cursor of this transaction."""
         self._streams += 1
         return self._streams
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Call it once the work is committed, and never if it is not."""
+        self._on_commit += (call,)
 
     async def commit(self) -> None:
         """End the work for good. A constraint that only fails now raises like one before."""
@@ -113,6 +126,8 @@ class Transaction:
             await self._commit(connection)
         self._connection = None
         self._pool.release(connection)
+        for call in self._on_commit:
+            call()
 
     async def rollback(self) -> None:
         """Undo what was not committed now, and not only at the end of the block: for an answer
@@ -135,6 +150,7 @@ class Transaction:
             await self._execute(connection, "ROLLBACK TO SAVEPOINT attempt")
             # The settings of the transaction have gone back as well.
             connection.bound_to, self._in_attempt = self._bound_before, False
+            self._on_commit = ()
         self._is_over = False
 
     @asynccontextmanager
@@ -201,7 +217,7 @@ class Transaction:
 
     def _begin_command(self) -> str:
         if self._one_snapshot:
-            return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{_LET_GO}"
         return "BEGIN READ ONLY" if self._read_only else "BEGIN"
 
     async def _rollback(self, connection: TenantConnection) -> None:

@@ -76,7 +76,7 @@ def archive_handlers(
             plane="platform",
             success=200,
             body=None,
-            gives=_ZIP,
+            gives=(_ZIP,),
             refusals=(404, 409),
         ),
     )
@@ -99,7 +99,7 @@ def archive_handlers(
         plane="platform",
         success=201,
         body=Imported,
-        takes=_ZIP,
+        takes=(_ZIP,),
         refusals=(409, 429),
         parameters=_PARAMETERS,
     )

@@ -3,7 +3,6 @@ ends long answers and slow uploads too."""
 
 import time
 from collections.abc import Awaitable
-from contextvars import ContextVar
 
 from saas.auth.permissions import require
 from saas.tenancy.resolver import Resolver
@@ -33,25 +32,11 @@ class Admission:
         is_fresh = age <= max(self._resolver.cache_seconds, _SHORTEST_SECONDS)
         return None if is_fresh else self.renew()
 
-    async def renew(self) -> None:
-        """Resolve the credential again, which is remembered for at most 5 s. Raises
-        Unauthenticated, TenantSuspended, NotFound, PermissionDenied."""
+    async def renew(self, permission: str | None = None) -> None:
+        """Resolve the credential again, which is remembered for at most 5 s, and ask for one more
+        `permission` if it is given. Raises Unauthenticated, TenantSuspended, NotFound,
+        PermissionDenied."""
         entry = await self._resolver.resolve(self._credential, self._selected)
-        require(self._permission, entry.principal.permissions)
+        for needed in (self._permission, permission or self._permission):
+            require(needed, entry.principal.permissions)
         self._at = time.monotonic()
-
-
-_admission: ContextVar[Admission | None] = ContextVar("admission", default=None)
-
-
-def admit(admission: Admission | None) -> None:
-    """Set it for the current task, also to nothing, at the entry of every request."""
-    _admission.set(admission)
-
-
-async def require_admission() -> None:
-    """For what takes long, before each piece of it: raises once the caller is cut off, 5 s later at
-    most. Outside a tenant's request there is nothing to ask."""
-    admission = _admission.get()
-    if admission is not None:
-        await admission.renew()

@@ -19,7 +19,7 @@ from saas.db.transaction import Transaction
 from saas.errors import RateLimited, Unauthenticated
 from saas.tenancy.access_entry import Access
 from saas.tenancy.access_grants import record_use
-from saas.tenancy.admission import Admission, admit
+from saas.tenancy.admission import Admission
 from saas.tenancy.rate_limits import RateLimits
 from saas.tenancy.resolver import Resolver
 
@@ -62,7 +62,6 @@ class TenancyMiddleware(ASGIMiddleware):
         # Unconditionally, also to nothing: a server may run a request in the context of the
         # request before it on the same connection.
         context.bind(None, NO_ORIGIN)
-        admit(None)
         opt: dict[str, Any] = scope["route_handler"].opt
         plane = opt.get("plane", "tenant")
         if plane == "open" or _is_generated_options(scope, opt):
@@ -97,14 +96,13 @@ class TenancyMiddleware(ASGIMiddleware):
             state["rate_limit"] = standing.headers
             if standing.retry_after:
                 raise RateLimited(per_second, retry_after_seconds=standing.retry_after)
-        context.bind(principal, origin_of(scope))
+        permission = _needed(scope, principal)
+        admission = Admission(self._resolver, credential, selected, permission)
+        context.bind(principal, origin_of(scope), admission.renew)
         if access is not None:
             # Before its effect, and also where it is refused: the tenant reads of every attempt.
             await record_use(self._database.platform, _use(scope, access))
-        permission = _needed(scope, principal)
         require(permission, principal.permissions)
-        admission = Admission(self._resolver, credential, selected, permission)
-        admit(admission)
         # READ ONLY whatever the handler does: a second lock behind an operator's permissions.
         read_only = _is_reading(scope) or (access is not None and not access.may_write)
         return Transaction(self._database.app, read_only=read_only, recheck=admission.recheck)

@@ -13,19 +13,13 @@ from throttled.exceptions import StoreUnavailableError
 from throttled.rate_limiter import per_sec
 
 from saas.errors import ConfigurationError
-from saas.tenancy.rate_counters import Bucket, Counters, OwnCounters, Taken
+from saas.tenancy.rate_counters import Bucket, OwnCounters, Taken
 
 _TIMEOUT_SECONDS = 0.25
 # How long nobody asks a server that was not there.
 _PAUSE_SECONDS = 2.0
 _FAILURES = (StoreUnavailableError, OSError, TimeoutError)
 _MOST_KINDS = 1_000
-
-
-def counters_at(url: str | None) -> Counters:
-    """Those at `url`; this process' own without one. Raises ConfigurationError for an address that
-    is none, or without the package redis, an extra of this one."""
-    return OwnCounters() if url is None else SharedCounters(url)
 
 
 class _Store(RedisStore):

@@ -24,14 +24,14 @@ def described(
     plane: str = "tenant",
     refusals: Iterable[int] = (),
     parameters: Iterable[Parameter] = (),
-    takes: str | None = None,
-    gives: str | None = None,
+    takes: tuple[str, ...] = (),
+    gives: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The keyword arguments for Litestar's decorators. `name` reads `<tag>.<operation>`; a tenant
     route needs a `permission`, which is EVERYONE for what every credential may do. A member needs
     no more than `own_permission` on the row that he is himself. Refusals that every route of a
     plane shares are added. `takes` and `gives` are the media types of bodies that are files, which
-    neither `data` nor `body` is."""
+    neither `data` nor `body` is; the file is kept on disk, unless `opt["receive"]` does it."""
     opt: dict[str, Any] = {
         "plane": plane,
         "refusals": tuple(refusals),

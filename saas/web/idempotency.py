@@ -5,6 +5,8 @@ docs/idempotency.md walks through it.
 """
 
 import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +23,7 @@ from saas.web.problems import problem_answer
 from saas.web.request_id import request_id
 from saas.web.spool import spooled
 from saas.web.strict_request import StrictRequest
+from saas.web.uploads import received_early
 
 _KEPT_HEADERS = frozenset({b"content-type", b"location", b"etag"})
 # Neither is about the request: the one is about the credential, the other about the moment.
@@ -47,14 +50,25 @@ class Idempotency:
         request = StrictRequest(scope, receive, send)
         if scope["route_handler"].opt.get("takes"):
             # A file: its handler finds it where it was put.
-            async with spooled(request) as spool:
-                mac = claim.mac_of(scope["query_string"], spool.sha256)
+            async with _file_digest(request) as digest:
+                mac = claim.mac_of(scope["query_string"], digest)
                 answer = await _answer(claim, mac, scope, receive, next_app)
         else:
             body = await request.body()
             mac = claim.mac(scope["query_string"], body)
             answer = await _answer(claim, mac, scope, _Received(body, receive), next_app)
         await answer(scope, receive, send)
+
+
+@asynccontextmanager
+async def _file_digest(request: StrictRequest) -> AsyncIterator[bytes]:
+    """What stands for a file, which is there for the handler inside the block."""
+    if "receive" in request.scope["route_handler"].opt:
+        async with received_early(request) as digest:
+            yield digest
+    else:
+        async with spooled(request) as spool:
+            yield spool.sha256
 
 
 async def _answer(

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from saas.db.value_faults import escaped
 from saas.errors import BadRequest, FieldError, Invalid
-from saas.web.body_faults import all_faults, escaped
+from saas.web.body_faults import all_faults
 
 # 2**63 has 19 digits. Digits become zeros and the rest blanks, so that one search finds a long
 # number: ten times as fast as a regular expression.

@@ -80,6 +80,11 @@ class _Operation(NamedTuple):
         return {s: b for s, b in declared.items() if b is not None and is_documentable(b)}
 
     @property
+    def files(self) -> Json:
+        """What its successful answer may be besides JSON, by media type."""
+        return dict.fromkeys(self.handler.opt.get("gives", ()), _FILE)
+
+    @property
     def successes(self) -> set[int]:
         return set(self._declared) or {self.handler.status_code}
 
@@ -131,7 +136,8 @@ def _complete(operation: _Operation) -> None:
     if operation.takes_key:
         parameters.append(IDEMPOTENCY_KEY)
     if takes := opt.get("takes"):
-        document["requestBody"] = {"required": True, "content": {takes: _FILE}}
+        required = opt.get("needs_body", True)
+        document["requestBody"] = {"required": required, "content": dict.fromkeys(takes, _FILE)}
     if operation.plane == "tenant":
         parameters.append({"$ref": "#/components/parameters/X-Tenant-ID"})
     _document_answers(operation)
@@ -148,8 +154,8 @@ def _document_answers(operation: _Operation) -> None:
     for status, answer in answers.items():
         body = operation.given.get(int(status))
         complete_answer(answer, int(status), body, path=operation.path, plane=operation.plane)
-        if gives := operation.handler.opt.get("gives"):
-            answer["content"] = {gives: _FILE}
+        if files := operation.files:
+            answer["content"] = files
     document["responses"] = answers | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in _refusals(operation)
     }
@@ -179,5 +185,6 @@ def _put_bodies(operations: list[_Operation]) -> Json:
             content["application/merge-patch+json"] = content[_JSON]
         body["required"] = not operation.handler.parsed_data_field.has_default  # type: ignore[union-attr]
     for (operation, status), schema in zip(given, schemas[len(taken) :], strict=True):
-        operation.document["responses"][str(status)]["content"] = {_JSON: {"schema": schema}}
+        content = {_JSON: {"schema": schema}} | operation.files
+        operation.document["responses"][str(status)]["content"] = content
     return components

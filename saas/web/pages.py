@@ -1,5 +1,6 @@
 """Query strings into ListQuery, and pages into list answers with their links."""
 
+from collections.abc import Container
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -58,9 +59,12 @@ def parse_page(
     resource: str,
     grammar: QueryGrammar,
     cursors: Cursors,
+    *,
+    leaving_out: Container[str] = (),
 ) -> ListQuery:
-    """The page that the query string asks for. Raises BadRequest naming what is allowed."""
-    pairs = query_pairs(request)
+    """The page that the query string asks for, but for the parameters that the route reads by
+    itself. Raises BadRequest naming what is allowed."""
+    pairs = [pair for pair in query_pairs(request) if pair[0] not in leaving_out]
     tokens = [text for name, text in pairs if name == "cursor"]
     query = grammar.parse(pair for pair in pairs if pair[0] != "cursor")
     if not tokens:

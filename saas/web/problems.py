@@ -10,6 +10,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from saas.db.value_faults import escaped, fault_code
 from saas.errors import (
     BadRequest,
     FieldError,
@@ -22,7 +23,6 @@ from saas.errors import (
     UnsupportedMediaType,
 )
 from saas.web.answer import Answer
-from saas.web.body_faults import escaped, fault_code
 from saas.web.options import allowed
 from saas.web.request_id import request_id
 

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from litestar.handlers import HTTPRouteHandler
 
+from saas.db.imports.service import ImportService
 from saas.db.models import TenantModel
 from saas.db.repository import TenantRepository
 from saas.web.cursors import Cursors
@@ -52,7 +53,7 @@ class Resource(Generic[Model, ReadType]):
         self._check_fields()
 
     def handlers(
-        self, cursors: Cursors, others: Sequence["AnyResource"] = ()
+        self, cursors: Cursors, imports: ImportService, others: Sequence["AnyResource"] = ()
     ) -> list[HTTPRouteHandler]:
         """The handlers of this resource, ready to be mounted below `path`; those of `others` that
         are nested in it come with its create."""
@@ -64,6 +65,7 @@ class Resource(Generic[Model, ReadType]):
             self.update,
             self.read,
             self.requires_match,
+            imports,
             tuple(child for other in others for child in other.nested_below(self.name)),
         )
         generated = [*resource_handlers(routed), *history_handlers(routed)]

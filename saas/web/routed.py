@@ -6,6 +6,7 @@ from litestar.connection import Request
 from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg
 
+from saas.db.imports.service import ImportService
 from saas.db.repository import TenantRepository
 from saas.web.cursors import Cursors
 from saas.web.schemas import Create, Read, Update
@@ -24,6 +25,7 @@ class Routed(NamedTuple):
     update: type[Update]
     read: type[Read]
     requires_match: bool
+    imports: ImportService
     children: tuple["Nested", ...] = ()
 
 

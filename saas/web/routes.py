@@ -21,6 +21,8 @@ from saas.web.described import (
     fields_parameter,
     list_parameters,
 )
+from saas.web.export_route import export_handler
+from saas.web.import_routes import import_handler
 from saas.web.pages import ListBody, list_answer, parse_page
 from saas.web.preconditions import etag_header, is_unmodified
 from saas.web.routed import JSON_BODY, AnyRequest, Routed, demanded
@@ -38,7 +40,10 @@ from saas.web.schemas import values_of
 
 def resource_handlers(resource: Routed) -> list[HTTPRouteHandler]:
     """Every generated handler of `resource`, relative to its path."""
-    builders = (_list, create_handler, _get, _update, _delete, batch_handler)
+    builders = (
+        *(_list, create_handler, _get, _update, _delete),
+        *(batch_handler, export_handler, import_handler),
+    )
     return [build(resource) for build in builders]
 
 

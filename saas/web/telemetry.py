@@ -29,6 +29,7 @@ class Edge:
             await self.app(scope, receive, exchange.send)
         except Exception as error:
             if exchange.has_started:
+                _note_break(exchange, error)
                 # The server must see it, to break the connection: a clean end would pass the
                 # half answer off as a whole one.
                 raise
@@ -39,6 +40,17 @@ class Edge:
             self._metrics.record(exchange)
             if self._has_access_log:
                 write_access_line(exchange)
+
+
+def _note_break(exchange: Exchange, error: Exception) -> None:
+    """Litestar wraps what broke an answer off, and not every server logs what is inside."""
+    cause = error.__cause__ or error
+    structlog.get_logger().error(
+        "answer_broken_off",
+        reason=str(cause) if isinstance(cause, SaasError) else None,
+        exc_info=None if isinstance(cause, SaasError) else cause,
+        request_id=exchange.request_id.decode(),
+    )
 
 
 async def _fail(exchange: Exchange, error: Exception) -> None:

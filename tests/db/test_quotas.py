@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import func, select, update
 
 from saas.context import Principal, acting_as, tenant_principal
-from saas.db import repository, transaction
+from saas.db import bulk_import, repository, transaction
 from saas.db.batch_items import BatchItem
 from saas.db.database import Database
 from saas.db.models import TenantRow
 from saas.db.orm import async_engine, async_sessions
 from saas.db.roles import APP, PLATFORM
+from saas.db.sync import bulk_import as sync_bulk_import
 from saas.db.sync.orm import sync_engine, sync_sessions
 from saas.errors import AlreadyExists, QuotaExceeded, Unscoped
 from saas.features.projects import Project, ProjectRead
@@ -77,6 +78,22 @@ async def test_both_twins_keep_of_a_batch_what_has_room(twin: Twin, projects: An
 
     assert [result.status for result in results] == ["created"] * MOST + ["failed"] * 2
     assert all(isinstance(result.refusal, QuotaExceeded) for result in results[MOST:])
+
+
+async def test_both_twins_import_all_rows_of_a_transaction_or_none(
+    twin: Twin, projects: Any
+) -> None:
+    run: Any = (bulk_import if twin.is_async else sync_bulk_import).import_rows
+    rows = [{"name": f"P{n}"} for n in range(MOST + 1)]
+
+    with acting_as(limited()):
+        with pytest.raises(QuotaExceeded):
+            await maybe(run(projects.inner, rows, database=twin.database))
+        async with twin.transaction():
+            assert await projects.count() == 0
+        done = await maybe(run(projects.inner, rows[:MOST], database=twin.database))
+
+    assert (done.inserted, done.failed) == (MOST, 0)
 
 
 async def test_a_refusal_that_is_caught_leaves_nothing_behind(twin: Twin, projects: Any) -> None:

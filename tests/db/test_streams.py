@@ -8,6 +8,7 @@ from contextlib import aclosing, closing
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
 from saas.context import acting_as
 from saas.db.repository import TenantRepository
@@ -51,6 +52,20 @@ async def test_every_row_comes_once_in_order_and_no_foreign_one(twin: Twin) -> N
             assert await work.fetch(CURSORS) == [(0,)]
 
     assert seen == list(range(35, 1235))
+
+
+async def test_rows_have_the_fields_that_are_asked_for(twin: Twin) -> None:
+    projects = projects_of(twin)
+    with acting_as(someone()):
+        async with twin.transaction() as work:
+            await work.fetch(MANY % 3)
+        async with twin.transaction(read_only=True):
+            some = where(sort="budget_cents", fields="budget_cents,is_active")
+            rows = [row async for row in projects.stream(some, batch=2)]
+            whole = [row async for row in projects.stream(batch=2)]
+
+    assert [astuple(row) for row in rows] == [(True, n) for n in (1, 2, 3)]
+    assert [type(row) for row in whole] == [ProjectRead] * 3
 
 
 async def test_a_stream_that_is_left_early_leaves_the_transaction_usable(twin: Twin) -> None:

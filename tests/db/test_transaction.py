@@ -144,3 +144,18 @@ async def test_nothing_can_be_done_between_an_accepted_attempt_and_its_end(
         await work.end_attempt()
 
         assert await work.fetch("SELECT 1")
+
+
+async def test_snapshot_can_neither_write_nor_hold_up_vacuum_for_ever(database: Database) -> None:
+    settings = (
+        "transaction_isolation",
+        "transaction_read_only",
+        "idle_in_transaction_session_timeout",
+    )
+    asked = ", ".join(f"current_setting('{name}')" for name in settings)
+    with acting_as(acting()):
+        async with Transaction(database.app, read_only=True, one_snapshot=True) as work:
+            rows = await work.fetch(f"SELECT {asked}, {BOUND.removeprefix('SELECT ')}")
+
+    assert tuple(rows[0])[:3] == ("repeatable read", "on", "3min")
+    assert rows[0][3]

@@ -162,7 +162,7 @@ PARAMETERS = (
         ("stats", FINE, {}, "stats"),
         ("audit", FINE, {"model": "Audit"}, "audit"),
         ("admin", FINE, {"model": "Admin"}, "routes"),
-        ("imports", FINE, {}, "routes"),
+        ("imports", FINE, {}, "imports"),
         ("metrics", FINE, {}, "has a meaning in saas/app.py"),
         ("settings", FINE, {}, "has a meaning in saas/app.py"),
         ("invoices", FINE, {"model": "invoice"}, "class name"),

@@ -20,14 +20,17 @@ async def request(
     headers: Iterable[tuple[str, str]] = (),
     params: dict[str, str] | None = None,
     json: Any = None,
+    content: str | bytes | None = None,
 ) -> tuple[int, Headers, bytes]:
     """Status, headers and body of the answer. The app runs in a fresh context, as on a server."""
     path, _, query = target.partition("?")
     sent = [(b"host", b"test"), *((k.lower().encode(), v.encode()) for k, v in headers)]
-    body = b"" if json is None else msgspec.json.encode(json)
+    body = content.encode() if isinstance(content, str) else content
     if json is not None:
-        sent += [(b"content-type", b"application/json")]
-        sent += [(b"content-length", str(len(body)).encode())]
+        body = msgspec.json.encode(json)
+        sent.append((b"content-type", b"application/json"))
+    if body is not None:
+        sent.append((b"content-length", str(len(body)).encode()))
     raw_path = quote(path, safe="/:%")
     scope = {
         "type": "http",
@@ -43,7 +46,7 @@ async def request(
         "client": ("127.0.0.1", 1),
         "server": ("test", 80),
     }
-    exchange = _Exchange(body)
+    exchange = _Exchange(body or b"")
     await asyncio.create_task(app(scope, exchange.receive, exchange.send), context=Context())
     return exchange.status, exchange.headers, bytes(exchange.body)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +10,7 @@ from isolation.bodies import with_value
 from isolation.conftest import Ask
 from isolation.raw import Raw, fill
 from isolation.surface import RESOURCE_BY_NAME, Route, id_pointers
-from isolation.worlds import Answer, World, create
+from isolation.worlds import Answer, World, create, try_import
 from saas.auth.keys import PREFIX_LENGTH, TENANT_END
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
@@ -27,8 +28,9 @@ def path_to(route: Route, id: str) -> str:
 
 
 def own_path(route: Route, world: World) -> str:
-    """The path to a live row of `world`, if one route of a resource, else to any row."""
-    rows = world.live.get(route.resource or "", world.targets)
+    """The path to a live row of `world`: of the table that the path names, else to any row."""
+    table = route.path.removeprefix("/v1/").partition("/")[0]
+    rows = world.live.get(table) or [world.others.get(table, world.targets[-1])]
     return path_to(route, rows[-1])
 
 
@@ -91,6 +93,14 @@ def body_for(route: Route, world: World) -> Any:
     return None if route.body is None else world.body(route.body, route.resource)
 
 
+def sent_to(route: Route, world: World, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The options of a request with a new valid body or file, whose `headers` say what it is."""
+    if not route.takes_file or route.resource is None:
+        return {"json": body_for(route, world), "headers": headers}
+    file = world.file(route.resource)
+    return {"content": file, "headers": {**headers, "Content-Type": "text/csv"}}
+
+
 async def grow(world: World, raw: Raw) -> None:
     """More of everything, live and deleted."""
     fill(raw, world.tenant_id, leaving_out=frozenset(RESOURCE_BY_NAME))
@@ -98,3 +108,4 @@ async def grow(world: World, raw: Raw) -> None:
         await create(world, name)
         gone = await world.caller.delete(f"/v1/{name}/{await create(world, name)}")
         assert gone.status_code == 204, gone.text
+        await try_import(world, name)

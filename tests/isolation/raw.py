@@ -1,5 +1,6 @@
 """The database itself, in plain SQL as one of its roles: the product's own code takes no part."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -189,7 +190,8 @@ def _value(table: Table, column: Column[Any]) -> Any:
 
 _MAKERS: Mapping[type, Any] = {
     UUID: uuid4,
-    int: lambda: 1,
+    # Never the same twice: it may be unique.
+    int: itertools.count(1).__next__,
     float: lambda: 1.0,
     bool: lambda: True,
     bytes: lambda: b"raw",

@@ -27,6 +27,7 @@ class Route(NamedTuple):
     plane: str
     resource: str | None
     body: Any
+    takes_file: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -57,6 +58,7 @@ def routes_of(app: Edge) -> list[Route]:
                 _plane_of(str(method), handler.opt),
                 _resource_of(route.path_format),
                 data.annotation if data else None,
+                "receive" in handler.opt,
             )
             # The edge answers HEAD by GET.
             found += [one, one._replace(method="HEAD")] if method == "GET" else [one]

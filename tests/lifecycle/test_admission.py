@@ -8,8 +8,8 @@ from litestar import get
 from litestar.exceptions import LitestarException
 
 from saas.app import create_app
+from saas.context import require_admission
 from saas.errors import TenantSuspended, Unauthenticated
-from saas.tenancy.admission import require_admission
 
 CUTS = {
     "suspended": ("UPDATE tenants SET status = 'suspended' WHERE id = %s", "tenant", 403),

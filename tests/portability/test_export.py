@@ -19,7 +19,10 @@ from saas.features.tasks import tasks
 from saas.portability.export import export_tenant
 from saas.settings import Settings
 
-STAY_BEHIND = {"idempotency_keys", "access_grants", "row_quotas"}
+STAY_BEHIND = {
+    *("idempotency_keys", "access_grants", "row_quotas"),
+    *("imports", "import_chunks", "import_errors"),
+}
 
 
 async def archive_of(

@@ -129,12 +129,25 @@ async def test_what_belongs_to_one_installation_stays_there(
         id,
     )
     here("INSERT INTO idempotency_keys VALUES (%s, uuidv7(), 'x', 'x', now() + '1 day')", id)
+    here(
+        "WITH one AS (INSERT INTO imports (tenant_id, resource, format, mode, on_conflict, "
+        "dry_run, source, status, worker, started_by) VALUES (%s, 'projects', 'csv', 'partial', "
+        "'error', false, '{}', 'receiving', uuidv7(), 'x') RETURNING tenant_id, id), "
+        "piece AS (INSERT INTO import_chunks (tenant_id, import_id, number, data) "
+        "SELECT tenant_id, id, 0, '' FROM one) "
+        "INSERT INTO import_errors (tenant_id, import_id, line, code, reason, source) "
+        "SELECT tenant_id, id, 1, 'x', 'x', '' FROM one",
+        id,
+    )
 
     await bring(elsewhere, await export(id))
 
     rows = there.of(id)
     left = {table.name for table in tenant_tables() if not rows[table.name]}
-    assert left == {"row_quotas", "access_grants", "idempotency_keys"}
+    assert left == {
+        *("row_quotas", "access_grants", "idempotency_keys"),
+        *("imports", "import_chunks", "import_errors"),
+    }
 
 
 @pytest.mark.parametrize("status", ["active", "suspended"])

@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from live_server import live_server
 from saas.dev.postgres import EmbeddedPostgres
 from saas.settings import Settings
+
+pytestmark = pytest.mark.long
 
 _FOLDER = Path(__file__).parent / "fuzz"
 

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from live_server import LiveServer, live_server
+from processes import wait_until
 from saas.dev.postgres import EmbeddedPostgres
 from saas.settings import Settings
 
@@ -24,6 +25,15 @@ CLOSE = b"Connection: close"
 JSON = b"Content-Type: application/json"
 POST = b"POST /v1/projects HTTP/1.1"
 LIST = b"GET /v1/projects?limit=1 HTTP/1.1"
+# More than the sockets between server and client hold.
+MANY = (
+    "INSERT INTO projects (tenant_id, name, description, created_by, updated_by) "
+    "SELECT %s, 'p' || n, repeat('x', 4000), 'a', 'a' FROM generate_series(1, 2500) AS n"
+)
+END_OF_READERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'saas_app' "
+    "AND query LIKE 'FETCH FORWARD%' AND state_change < now() - interval '0.3 s'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +193,31 @@ async def test_odd_request_is_answered_as_what_it_is(
     if status >= 400 and body:
         assert b"application/problem+json" in head
         assert json.loads(body)["status"] == status
+
+
+def test_export_that_breaks_off_has_no_end(server: LiveServer) -> None:
+    """RFC 9112, 8: without the last chunk no client takes the file for whole."""
+    export = b"GET /v1/projects/export HTTP/1.1"
+    with psycopg.connect(server.database, autocommit=True) as database:
+        tenant = database.execute("SELECT id FROM tenants").fetchone()
+        assert tenant is not None
+        # Without the audit log, which would take most of the time.
+        database.execute("SET session_replication_role = replica")
+        database.execute(MANY, tenant)
+        whole = exchange(server, export, CLOSE)
+
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            key = b"Authorization: Bearer " + server.key.encode()
+            connection.sendall(b"\r\n".join((export, b"Host: x", key, b"", b"")))
+            received = connection.recv(1_000)
+            wait_until(lambda: database.execute(END_OF_READERS).fetchall() != [])
+            while part := connection.recv(65_536):
+                received += part
+
+    assert whole.endswith(b"\r\n0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200")
+    assert 1_000_000 < len(received) < len(whole)
+    assert not received.endswith(b"\r\n0\r\n\r\n")
 
 
 def test_idle_connections_of_one_caller_keep_nobody_out(server: LiveServer) -> None:

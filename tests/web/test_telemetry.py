@@ -241,6 +241,9 @@ async def test_answer_that_breaks_off_is_shown_to_the_server_and_in_the_log(log:
 
     (line,) = requests_of(log)
     assert (line["status"], line["bytes_out"], line["aborted"]) == (200, 4, True)
+    (broken,) = [line for line in log.lines if line["event"] == "answer_broken_off"]
+    assert "broke off" in broken["exception"]
+    assert broken["request_id"]
 
 
 async def test_request_without_an_answer_is_logged_as_closed_by_the_client(log: Log) -> None:

@@ -71,9 +71,9 @@ class TenantRepository(Generic[Model, Read]):
         return perform(self.operations.count(query))
 
     def stream(self, query: Query = None, *, batch: int = 500) -> Iterator[Read]:
-        """Every row that matches, in the query's order and without its limit, `batch` of them in
-        memory at a time: from a cursor inside the current transaction, which sees the rows as they
-        were at its first statement. Leaving the loop early frees it."""
+        """Every row that matches, shown and ordered as by `list` but without its limit, `batch` of
+        them in memory at a time: from a cursor inside the current transaction, which sees the rows
+        as they were at its first statement. Leaving the loop early frees it."""
         stream = perform(self.operations.open_stream(query, current_transaction().next_stream()))
         try:
             while rows := perform(self.operations.fetch_stream(stream, batch)):

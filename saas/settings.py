@@ -68,8 +68,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def connections_of_one_tenant(self) -> int:
-        """Below the size of the pool, unless there is but one."""
-        return self.tenant_connections or max(1, self.pool_size // 2)
+        """While others are at work. Where nothing is set a quarter of the pool, but two: an export
+        may hold one of them for long."""
+        share = max(2, self.pool_size // 4)
+        return self.tenant_connections or max(1, min(share, self.pool_size - 1))
 
     @property
     def most_exports(self) -> int:

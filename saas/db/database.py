@@ -8,7 +8,7 @@ from saas.errors import ConfigurationError
 class Database:
     """Both pools; open in the app's lifespan and closed with it, or as a context manager. Only who
     acts as the platform needs `platform_url`. `tenant_size` is how many connections of `size` one
-    tenant has at most; None lets it have all, as a script of one tenant wants."""
+    tenant has at most beside others; None lets it have all, as a script of one tenant wants."""
 
     def __init__(
         self,

@@ -2,33 +2,63 @@
 the flood of one is a queue of its own and not everybody's."""
 
 import asyncio
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+import time
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
 
 from saas.errors import TooManyAtOnce
 
 Thing = TypeVar("Thing")
 
+LOOK_UPS = "look-ups"
+"""The lane of credentials that are looked up: what one claims of a tenant is not proved yet, so it
+must take nothing from that tenant, and invented ones must not take all from everybody."""
+
 # Each waiting request holds memory, and a place among those that the server takes at once.
 _MOST_WAITING = 1_000
+# A tenant that was here so lately counts as at work: it may be between two of its requests.
+_LATELY_SECONDS = 2.0
+
+
+class LaneSizes(NamedTuple):
+    """How many things one lane has at most: while it is alone, and while others are at work."""
+
+    alone: int
+    among_others: int
 
 
 class Lanes(Generic[Thing]):
-    """At most `most` things are out in one lane; None sets no bound. What comes free goes to the
-    lanes in turn, so that who asks seldom waits for one thing and not for a whole queue."""
+    """Without `sizes` no lane has a bound. What comes free goes to the lanes in turn, so that who
+    asks seldom waits for one thing and not for a whole queue."""
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(
+        self, sizes: LaneSizes | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sizes = sizes
+        self._clock = clock
         self._out: dict[Hashable, int] = {}
         # Dictionaries as ordered sets. The first lane is the next in turn.
         self._waiting: dict[Hashable, dict[asyncio.Future[Thing], None]] = {}
+        # The tenant that came last and when, and when another one than it came.
+        self._last: Hashable = None
+        self._last_at = self._other_at = -_LATELY_SECONDS
 
     def has_room(self, lane: Hashable) -> bool:
-        return self._most is None or self._out.get(lane, 0) < self._most
+        sizes = self._sizes
+        if sizes is None:
+            return True
+        out = self._out.get(lane, 0)
+        if out < sizes.among_others:
+            return True
+        return out < sizes.alone and self._is_alone(lane)
 
     def enter(self, lane: Hashable) -> None:
         """One more thing is out in `lane`."""
         self._out[lane] = self._out.get(lane, 0) + 1
+        if lane is not None and lane != LOOK_UPS:
+            if lane != self._last:
+                self._last, self._other_at = lane, self._last_at
+            self._last_at = self._clock()
 
     def leave(self, lane: Hashable) -> None:
         """One less is."""
@@ -40,7 +70,7 @@ class Lanes(Generic[Thing]):
         """A place behind the others of `lane`, for `next_in_turn`; `step_out` must follow. Raises
         TooManyAtOnce where lanes are bounded and 1,000 stand there already."""
         line = self._waiting.setdefault(lane, {})
-        if self._most is not None and len(line) >= _MOST_WAITING:
+        if self._sizes is not None and len(line) >= _MOST_WAITING:
             raise TooManyAtOnce
         waiter: asyncio.Future[Thing] = asyncio.get_running_loop().create_future()
         line[waiter] = None
@@ -67,3 +97,10 @@ class Lanes(Generic[Thing]):
     def waiting(self) -> "list[asyncio.Future[Thing]]":
         """All that wait."""
         return [waiter for line in self._waiting.values() for waiter in line]
+
+    def _is_alone(self, lane: Hashable) -> bool:
+        """Whether no other tenant has or wants anything, or was here lately."""
+        if lane == LOOK_UPS or {*self._out, *self._waiting} - {lane, LOOK_UPS, None}:
+            return False
+        other_at = self._other_at if lane == self._last else self._last_at
+        return other_at <= self._clock() - _LATELY_SECONDS

@@ -13,7 +13,7 @@ import asyncpg
 
 from saas.db.connection import TenantConnection, prepare_connection
 from saas.db.error_mapping import FAILURES
-from saas.db.lanes import Lanes
+from saas.db.lanes import Lanes, LaneSizes
 from saas.db.long_reads import LongReads
 from saas.errors import ConfigurationError, TooManyAtOnce, Unavailable
 
@@ -23,8 +23,9 @@ _CLOSE_SECONDS = 5
 
 
 class Pool:
-    """At most `size` connections, `lane_size` of them in one lane (all, if None); who finds none
-    free in time is refused, not queued for ever."""
+    """At most `size` connections; who finds none free in time is refused, not queued for ever. One
+    tenant has at most `lane_size` of them while others are at work, and alone all but a fifth,
+    which whoever comes next finds free; with None it may have all."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Pool:
         self.long_reads = LongReads(size, lane_size or size)
         self._free: list[TenantConnection] = []
         # None in place of a connection is a place to connect on.
-        self._lanes: Lanes[TenantConnection | None] = Lanes(lane_size)
+        self._lanes: Lanes[TenantConnection | None] = Lanes(_lane_sizes(size, lane_size))
         self._connected = 0
         self._is_sweeping = False
         self._is_closed = False
@@ -124,14 +125,19 @@ class Pool:
         return connection
 
     def _hand_on(self, connection: TenantConnection) -> None:
-        """Give a connection that is in no lane to whoever is next in turn, else keep it."""
-        turn = self._lanes.next_in_turn()
-        if turn is not None:
-            connection.lane, waiter = turn
-            waiter.set_result(connection)
-            return
+        """Keep a connection that is in no lane, and give what is free to those next in turn."""
         self._free.append(connection)
-        if connection.lingers:
+        while self._free:
+            if self._free[-1].is_closed():
+                self._free.pop()
+                self._connected -= 1
+            elif turn := self._lanes.next_in_turn():
+                next_one = self._free.pop()
+                next_one.lane, waiter = turn
+                waiter.set_result(next_one)
+            else:
+                break
+        if self._free and connection.lingers:
             connection.idle_since = asyncio.get_running_loop().time()
             self._sweep_later()
 
@@ -200,6 +206,12 @@ class Pool:
             self.discard(connection)
         else:
             self.release(connection)
+
+
+def _lane_sizes(size: int, lane_size: int | None) -> LaneSizes | None:
+    if lane_size is None or lane_size >= size:
+        return None
+    return LaneSizes(alone=max(lane_size, size - max(1, size // 5)), among_others=lane_size)
 
 
 def _refuse(

@@ -19,6 +19,7 @@ from saas.auth.keys import ACCESS_SCHEME, ParsedKey, matches, parse_api_key
 from saas.auth.permissions import PermissionCatalogue
 from saas.auth.tokens import Claims
 from saas.context import Principal
+from saas.db.lanes import LOOK_UPS
 from saas.db.statements import Statement
 from saas.db.transaction import Transaction
 from saas.errors import NotFound, TenantSuspended, Unauthenticated
@@ -32,9 +33,6 @@ from saas.tenancy.key_uses import KeyUses
 from saas.tenancy.memberships import PersonDirectory
 from saas.tenancy.tenant_tokens import TenantTokens
 
-# Look-ups share a lane of the pool: a credential that names a tenant proves nothing yet, so it must
-# not take connections from that tenant, and invented ones must not take all from everybody.
-_LOOK_UPS = "look-ups"
 # A token's subject is `key:<id>` or a member's id.
 _KEY_SUBJECT = "key:"
 
@@ -196,7 +194,7 @@ class Resolver:
     ) -> Mapping[str, Any]:
         finder = Principal(tenant_id=tenant_id, actor="system:resolver", statement_timeout_ms=5_000)
         with context.acting_as(finder):
-            async with Transaction(self._pool, read_only=True, lane=_LOOK_UPS) as work:
+            async with Transaction(self._pool, read_only=True, lane=LOOK_UPS) as work:
                 values = {"tenant_id": tenant_id, "id": id, "issued_at": issued_at}
                 rows = await work.run(statement, values)
                 await work.commit()

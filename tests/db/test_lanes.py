@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from saas.context import Principal, acting_as
+from saas.db import lanes as lanes_module
 from saas.db.connection import TenantConnection
+from saas.db.lanes import LOOK_UPS, Lanes, LaneSizes
 from saas.db.pool import Pool
 from saas.db.transaction import Transaction
 from saas.errors import TooManyAtOnce, Unavailable
@@ -23,12 +25,12 @@ NewPool = Callable[..., Pool]
 async def new_pool(settings: Settings) -> AsyncIterator[NewPool]:
     made: list[Pool] = []
 
-    def make(lane_size: int | None, *, seconds: float = 0.5) -> Pool:
+    def make(lane_size: int | None, *, seconds: float = 0.5, size: int = SIZE) -> Pool:
         made.append(
             Pool(
                 str(settings.database_url),
                 TenantConnection,
-                size=SIZE,
+                size=size,
                 acquire_timeout_seconds=seconds,
                 lane_size=lane_size,
             )
@@ -71,6 +73,83 @@ async def test_a_tenant_that_holds_its_share_leaves_the_others_theirs(new_pool: 
     async with flood(unbounded, noisy, 20):
         with pytest.raises(Unavailable):
             await ask(unbounded, uuid4())
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_tenant_alone_has_more_than_one_among_others() -> None:
+    clock, one, other = Clock(), uuid4(), uuid4()
+    lanes: Lanes[None] = Lanes(LaneSizes(alone=4, among_others=2), clock=clock)
+
+    def taken(lane: object, most: int = 9) -> int:
+        """How many more things it gets."""
+        got = 0
+        while got < most and lanes.has_room(lane):
+            lanes.enter(lane)
+            got += 1
+        return got
+
+    assert taken(one) == 4
+    assert taken(other) == 2
+    # Both are at work; who has too much gets nothing until it has less than its part.
+    for _ in range(2):
+        lanes.leave(one)
+        assert taken(one) == 0
+    lanes.leave(one)
+    assert taken(one) == 1
+    # The other one stops, and has not been here for a while.
+    for _ in range(2):
+        lanes.leave(other)
+    assert taken(one) == 0
+    clock.now += 2.1
+    assert taken(one) == 2
+    # It is back, if only for a moment.
+    assert taken(other, most=1) == 1
+    lanes.leave(other)
+    for _ in range(3):
+        lanes.leave(one)
+    assert taken(one) == 1
+
+
+async def test_look_ups_neither_disturb_a_tenant_nor_have_more_than_its_part() -> None:
+    clock, tenant = Clock(), uuid4()
+    lanes: Lanes[None] = Lanes(LaneSizes(alone=4, among_others=2), clock=clock)
+
+    for _ in range(2):
+        assert lanes.has_room(LOOK_UPS)
+        lanes.enter(LOOK_UPS)
+    assert not lanes.has_room(LOOK_UPS)
+    for _ in range(4):
+        assert lanes.has_room(tenant)
+        lanes.enter(tenant)
+    assert not lanes.has_room(tenant)
+
+
+async def test_a_tenant_that_is_alone_again_gets_all_that_stands_free(
+    new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "_LATELY_SECONDS", 0)
+    pool, one, other = new_pool(1, size=5), uuid4(), uuid4()
+    held = [await pool.acquire(one)]
+    others = [await pool.acquire(other), await pool.acquire(uuid4())]
+    waiting = [asyncio.create_task(pool.acquire(one)) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    pool.release(others.pop())
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    pool.release(others.pop())
+
+    held += await asyncio.gather(*waiting)
+    for connection in held:
+        pool.release(connection)
 
 
 async def test_who_waits_for_the_own_tenant_too_long_is_told_so(new_pool: NewPool) -> None:

@@ -151,7 +151,7 @@ async def _whole(app, tenant):
 async def test_exports_leave_connections_for_everything_else(
     settings, serve, many, other_tenant, superuser
 ):
-    app = create_app(msgspec.structs.replace(settings, pool_size=8))
+    app = create_app(msgspec.structs.replace(settings, pool_size=20))
     await other_tenant.create("projects", name="Theirs")
     async with serve(app) as http, AsyncExitStack() as readers:
         for _ in range(2):

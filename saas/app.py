@@ -33,6 +33,8 @@ from saas.tenancy.purging import purging
 from saas.tenancy.rate_counters import Counters, OwnCounters
 from saas.tenancy.rate_limits import RateLimits
 from saas.tenancy.standing import require_active_tenant
+from saas.usage.counting import counting
+from saas.usage.request_meter import RequestMeter
 from saas.web.cursors import Cursors
 from saas.web.docs import docs_routes, openapi_config
 from saas.web.health import health_handlers
@@ -62,6 +64,7 @@ def create_app(
     database = _database(settings)
     identity = identity_of(settings, database, [resource.name for resource in resources])
     counters = _counters_at(settings.redis_url)
+    meter = RequestMeter(database, interval_seconds=settings.usage_seconds)
     imports = ImportService(
         database,
         {resource.name: bulk_target(resource) for resource in resources},
@@ -74,7 +77,10 @@ def create_app(
             *people_handlers(settings, identity),
         ],
         middleware=[_middleware(settings, identity, counters)],
-        lifespan=[_serving(settings, identity, counters, imports)],
+        lifespan=[
+            _serving(settings, identity, counters, imports),
+            _counting(settings, database, meter),
+        ],
         before_request=refuse_unknown_parameters,
         after_request=_commit,
         exception_handlers=exception_handlers,
@@ -85,7 +91,12 @@ def create_app(
     )
     _refuse_undeclared(litestar)
     complete_options(litestar)
-    return Edge(litestar, access_log=settings.access_log, metrics=metrics)  # type: ignore[arg-type]
+    return Edge(
+        litestar,  # type: ignore[arg-type]
+        access_log=settings.access_log,
+        metrics=metrics,
+        meter=meter if settings.usage_seconds else None,
+    )
 
 
 def _database(settings: Settings) -> Database:
@@ -182,6 +193,15 @@ def _serving(
         output.flush()
 
     return serving
+
+
+def _counting(settings: Settings, database: Database, meter: RequestMeter) -> Any:
+    @asynccontextmanager
+    async def counted(_: Litestar) -> AsyncIterator[None]:
+        async with counting(database, settings.usage_seconds), meter.written():
+            yield
+
+    return counted
 
 
 async def _commit(response: Any) -> Any:

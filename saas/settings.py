@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_url: str | None = None
     principal_cache_seconds: Annotated[float, msgspec.Meta(ge=0, le=5)] = 5.0
     key_use_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    usage_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 2.0
     offboarding_grace_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 30
     purge_interval_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
     platform_key: str | None = None

@@ -137,6 +137,7 @@ def settings_for(postgres: EmbeddedPostgres, database: str, folder: Path) -> Set
         access_log=False,
         # Never while a test looks at all that a tenant has.
         key_use_seconds=3_600,
+        usage_seconds=3_600,
         # A test that purges does so itself.
         purge_interval_seconds=0,
     )

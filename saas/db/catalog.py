@@ -12,8 +12,9 @@ from saas.db.platform_functions import PLATFORM_FUNCTIONS
 from saas.db.restore_functions import RESTORE_FUNCTIONS
 from saas.db.rls import Grant, Policy, Security, Trigger, quote
 from saas.db.roles import OWNER
+from saas.db.usage_functions import USAGE_FUNCTIONS
 
-DEFINER_FUNCTIONS = (*AUDIT_FUNCTIONS, *PLATFORM_FUNCTIONS, *RESTORE_FUNCTIONS)
+DEFINER_FUNCTIONS = (*AUDIT_FUNCTIONS, *PLATFORM_FUNCTIONS, *RESTORE_FUNCTIONS, *USAGE_FUNCTIONS)
 
 
 class Function(NamedTuple):
@@ -24,6 +25,7 @@ class Function(NamedTuple):
     returns: str
     body: str
     is_definer: bool
+    is_stable: bool
     settings: tuple[str, ...]
     owner: str
     executors: tuple[str, ...]
@@ -74,6 +76,7 @@ def required_function(function: DefinerFunction) -> Function:
         returns=function.returns,
         body=f"\n{function.body}\n",
         is_definer=True,
+        is_stable=function.is_stable,
         settings=("search_path=pg_catalog, pg_temp",),
         owner=OWNER,
         executors=tuple(sorted(function.executors)),
@@ -81,9 +84,11 @@ def required_function(function: DefinerFunction) -> Function:
 
 
 def _function(*row: Any) -> Function:
-    name, arguments, returns, body, is_definer, settings, owner, executors = row
+    name, arguments, returns, body, is_definer, is_stable, settings, owner, executors = row
     lists = tuple(settings), tuple(executors)
-    return Function(name, arguments, returns, body, is_definer, lists[0], owner, lists[1])
+    return Function(
+        name, arguments, returns, body, is_definer, is_stable, lists[0], owner, lists[1]
+    )
 
 
 def _policies(connection: psycopg.Connection[Any]) -> dict[str, list[Policy]]:
@@ -150,7 +155,7 @@ WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal"""
 
 _FUNCTIONS = """
 SELECT proname, pg_get_function_arguments(pg_proc.oid), pg_get_function_result(pg_proc.oid), prosrc,
-       prosecdef, coalesce(proconfig, '{}'), pg_get_userbyid(proowner),
+       prosecdef, provolatile = 's', coalesce(proconfig, '{}'), pg_get_userbyid(proowner),
        array(SELECT coalesce(rolname, 'public')::text
              FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
              LEFT JOIN pg_roles ON pg_roles.oid = grantee

@@ -1,18 +1,21 @@
 """Functions that run as the owner (SECURITY DEFINER), and the SQL that makes, closes and drops
-them. What they do is in `audit_functions.py`, `platform_functions.py`, `restore_functions.py`."""
+them. What they do is in `audit_functions.py`, `platform_functions.py`, `restore_functions.py` and
+`usage_functions.py`."""
 
 from typing import NamedTuple
 
 
 class DefinerFunction(NamedTuple):
     """`arguments` and `returns` are written as PostgreSQL prints them; `executors` are the roles
-    that may call it, besides the owner."""
+    that may call it, besides the owner. One that `is_stable` sees what the calling statement
+    sees."""
 
     name: str
     body: str
     arguments: str = ""
     returns: str = "trigger"
     executors: tuple[str, ...] = ()
+    is_stable: bool = False
 
     @property
     def signature(self) -> str:
@@ -22,7 +25,7 @@ class DefinerFunction(NamedTuple):
 def create_function(function: DefinerFunction) -> str:
     return (
         f"CREATE OR REPLACE FUNCTION public.{function.signature} RETURNS {function.returns} "
-        "LANGUAGE plpgsql "
+        f"LANGUAGE plpgsql {'STABLE ' if function.is_stable else ''}"
         # A pinned path: no other schema can lend its operators to a definer function.
         "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
         f"$function$\n{function.body}\n$function$"

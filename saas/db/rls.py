@@ -74,29 +74,32 @@ def required_security(table: Table) -> Security | None:
         table=table.name,
         row_security=tenant_column is not None,
         forced=tenant_column is not None,
-        policies=frozenset(_policies(tenancy, tenant_column)),
+        policies=frozenset(_policies(table, tenant_column)),
         grants=frozenset(_grants(table)),
         triggers=frozenset(_triggers(table)),
     )
 
 
-def _policies(tenancy: str, tenant_column: str | None) -> list[Policy]:
+def _policies(table: Table, tenant_column: str | None) -> list[Policy]:
     if tenant_column is None:
         return []
     own_rows = f"({tenant_column} = {DEPARSED_TENANT})"
-    if tenancy == "tenant":
+    if table.info["tenancy"] == "tenant":
         return [
             # PUBLIC, so that it binds the owner too: the audit functions run as the owner.
             Policy("tenant_isolation", True, ("public",), own_rows),
             # Permissive policies are ORed: the fence still holds when somebody adds one.
             Policy("tenant_fence", False, (APP, PLATFORM), own_rows),
         ]
-    return [
+    policies = [
         Policy("tenant_isolation", True, (APP,), own_rows),
         Policy("platform_access", True, (PLATFORM,), "true"),
         # For the owner's functions: whether the bound tenant is being deleted, and what is left.
         Policy("owner_reads", True, (OWNER,), own_rows, command="SELECT"),
     ]
+    if table.info.get("written_by_triggers"):
+        policies.append(Policy("owner_writes", True, (OWNER,), None, own_rows, command="INSERT"))
+    return policies
 
 
 def _grants(table: Table) -> list[Grant]:

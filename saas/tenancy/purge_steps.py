@@ -18,6 +18,7 @@ from saas.errors import PurgeRunning, Unavailable
 from saas.tenancy import purge_records as records
 from saas.tenancy.deletion import Certificate, certificate_of
 from saas.tenancy.purge_proof import refuse_leftovers, refuse_undeclared, rows_held
+from saas.usage.forgetting import forget
 
 _LOG, _MOST = AuditLog.__tablename__, 10_000
 
@@ -70,6 +71,7 @@ class PurgeSteps:
             # The tombstone too was logged, with the name that the tenant had.
             while (await work.fetch(PURGE_ROWS, [_LOG, _MOST]))[0]["gone"]:
                 pass
+            await forget(self.tenant_id)
             left = await rows_held(work)
             refuse_leftovers(left)
             return await records.issue(self.tenant_id, purged, left)

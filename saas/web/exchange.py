@@ -22,12 +22,15 @@ HEAD_KEY = "is_head"
 
 
 class Exchange:
-    """Gives the scope its request id, and completes and counts what goes through `send`."""
+    """Gives the scope its request id, completes what goes through `send`, and counts the bytes of
+    both bodies."""
 
     __slots__ = (
+        "_receive",
         "_send",
         "_sent_status",
         "_started",
+        "bytes_in",
         "bytes_out",
         "is_complete",
         "method",
@@ -38,7 +41,7 @@ class Exchange:
         "traceparent",
     )
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._started = perf_counter()
         self.request_id, self.traceparent = identify(scope["headers"])
         # A copy: a server that shared one state between requests would carry the tenant over.
@@ -52,8 +55,10 @@ class Exchange:
             # The same as GET without the content (RFC 9110, 9.3.2); Litestar routes only GET.
             scope["method"] = "GET"
             state[HEAD_KEY] = True
+        self._receive = receive
         self._send = send
         self._sent_status = 0
+        self.bytes_in = 0
         self.bytes_out = 0
         self.is_complete = False
         self.seconds = 0.0
@@ -72,6 +77,18 @@ class Exchange:
         """The template of the route, never the path: there are only so many templates."""
         template: str = self.scope.get("path_template") or UNMATCHED
         return template
+
+    @property
+    def whose(self) -> tuple[str, str] | None:
+        """Tenant and actor, of a request that has come so far that they are known."""
+        state = self.scope["state"]
+        tenant = state.get("tenant_id")
+        return (tenant, state["actor"]) if tenant else None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.bytes_in += len(message.get("body", b""))
+        return message
 
     def send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]

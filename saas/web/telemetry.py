@@ -5,6 +5,7 @@ data."""
 import structlog
 
 from saas.errors import SaasError
+from saas.usage.request_meter import RequestMeter
 from saas.web.access_log import write_access_line
 from saas.web.exchange import App, Exchange, Receive, Scope, Send
 from saas.web.metrics import Metrics
@@ -14,19 +15,22 @@ from saas.web.problems import MEDIA_TYPE, problem_bytes
 class Edge:
     """Wraps an ASGI app. Lifespan and websockets pass through untouched."""
 
-    def __init__(self, app: App, *, access_log: bool, metrics: Metrics) -> None:
+    def __init__(
+        self, app: App, *, access_log: bool, metrics: Metrics, meter: RequestMeter | None = None
+    ) -> None:
         self.app = app
         self._has_access_log = access_log
         self._metrics = metrics
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, send)
+        exchange = Exchange(scope, receive, send)
         self._metrics.enter()
         try:
-            await self.app(scope, receive, exchange.send)
+            await self.app(scope, exchange.receive, exchange.send)
         except Exception as error:
             if exchange.has_started:
                 _note_break(exchange, error)
@@ -38,6 +42,9 @@ class Edge:
             exchange.finish()
             self._metrics.leave()
             self._metrics.record(exchange)
+            if self._meter is not None and (whose := exchange.whose):
+                size = exchange.bytes_in, exchange.bytes_out
+                self._meter.count(whose, exchange.route, exchange.status, exchange.seconds, size)
             if self._has_access_log:
                 write_access_line(exchange)
 

@@ -194,9 +194,11 @@ def test_backfill_that_lifts_force_reaches_every_row_and_is_logged(
         head_revision(),
         "ALTER TABLE projects NO FORCE ROW LEVEL SECURITY",
         "ALTER TABLE audit_log NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE usage_changes NO FORCE ROW LEVEL SECURITY",
         "UPDATE projects SET description = 'filled'",
         "ALTER TABLE projects FORCE ROW LEVEL SECURITY",
         "ALTER TABLE audit_log FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE usage_changes FORCE ROW LEVEL SECURITY",
     )
 
     migrate(database.url(MIGRATOR))

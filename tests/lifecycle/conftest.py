@@ -11,6 +11,16 @@ from saas.db.database import Database
 from saas.db.models import Base
 from saas.db.purge_statements import tenant_column
 
+FIGURES = (
+    "INSERT INTO usage_totals VALUES (%s, 'projects', 1, 1, 0, 100, now())",
+    "INSERT INTO usage_activity VALUES (%s, now(), 'projects', 'member:x', 1, 0, 0, 1, 100)",
+    "INSERT INTO usage_requests VALUES (%s, now(), 1, '/v1', 2, 'key', 1, 0, 9, '{3}', '{1}')",
+    "INSERT INTO usage_days VALUES (%s, now(), 1, 0, 0, 9)",
+    "INSERT INTO usage_meters VALUES (%s, now(), 'pdf_pages', 'key', 1, 3)",
+    "INSERT INTO usage_meter_changes (tenant, at, meter, kind, events, quantity) "
+    "VALUES (%s, now(), 'pdf_pages', 'key', 1, 3)",
+)
+
 
 @pytest.fixture(scope="session")
 def raw(postgres, settings):
@@ -78,11 +88,13 @@ def offboard(operator, rewind):
 
 
 @pytest.fixture
-def populate(raw):
-    """Put rows into every table of a tenant."""
+def populate(raw, superuser):
+    """Put rows into every table of a tenant, and figures into every table about tenants."""
 
     def run(tenant):
         fill(raw, tenant.tenant_id)
+        for statement in FIGURES:
+            superuser.execute(statement, [tenant.tenant_id])
 
     return run
 

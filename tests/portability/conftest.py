@@ -149,6 +149,12 @@ async def lived_in(tenant: Tenant, here: Rows) -> Tenant:
         id,
     )
     here.change(id, "INSERT INTO api_key_uses VALUES (%s, %s, now())", id, key)
+    here.change(
+        id,
+        "INSERT INTO usage_events (tenant_id, meter, key, quantity, at, actor) "
+        "VALUES (%s, 'pdf_pages', 'job-1', 3, now(), 'system:x')",
+        id,
+    )
     (bob,) = here("SELECT id FROM members WHERE tenant_id = %s AND email = 'bob@x.test'", id)[0]
     for number in range(3):
         project = await tenant.create("projects", name=f"Project {number}", budget_cents=2**53 + 1)

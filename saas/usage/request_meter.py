@@ -1,0 +1,148 @@
+"""The requests of each tenant, counted in memory and written every few seconds, by each process for
+itself (docs/usage.md).
+
+A process that is killed loses what it has counted since its last write; one that stops writes it.
+Where the database is away, requests go on and the counts are kept. A write whose answer was lost is
+known by its number when it is sent again, and counts once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from contextvars import Context
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from saas.db.database import Database
+from saas.db.error_mapping import FAILURES
+from saas.db.transaction import platform_transaction
+from saas.errors import SaasError
+from saas.usage.latency import bucket_of
+from saas.usage.request_statements import FORGET_WRITERS, WRITE
+
+_STOP_SECONDS = 5
+# While the database is away: some hours of a busy process, some tens of megabytes.
+_MOST_KEPT = 100_000
+
+
+class _Write(NamedTuple):
+    """Counts on their way: until they are known to have arrived, they stay together."""
+
+    number: int
+    requests: int
+    rows: str
+
+
+class _Counts:
+    """Requests of one minute that differ in nothing that is counted apart."""
+
+    __slots__ = ("bytes_in", "bytes_out", "latency", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.latency: dict[int, int] = {}
+
+
+class RequestMeter:
+    """The counts of one process."""
+
+    def __init__(self, database: Database, *, interval_seconds: float) -> None:
+        self._database = database
+        self._interval_seconds = interval_seconds
+        self._id = uuid4()
+        self._counts: dict[tuple[str, int, str, int, str], _Counts] = {}
+        self._write: _Write | None = None
+        self._last_number = 0
+
+    def count(
+        self, whose: tuple[str, str], route: str, status: int, seconds: float, size: tuple[int, int]
+    ) -> None:
+        """On the path of every request: `whose` is tenant and actor, `size` the bytes in and
+        out."""
+        tenant, actor = whose
+        kind = actor.partition(":")[0]
+        key = (tenant, int(time.time() // 60), route, status // 100, kind)
+        counts = self._counts.get(key)
+        if counts is None:
+            counts = self._counts[key] = _Counts()
+        counts.requests += 1
+        counts.bytes_in += size[0]
+        counts.bytes_out += size[1]
+        bucket = bucket_of(seconds)
+        counts.latency[bucket] = counts.latency.get(bucket, 0) + 1
+
+    @asynccontextmanager
+    async def written(self) -> AsyncIterator[None]:
+        """Write inside the block, and what is left at its end; never with an interval of 0."""
+        if not self._interval_seconds:
+            yield
+            return
+        # An empty context: the task must not carry the tenant of whoever started it.
+        task = asyncio.create_task(self._write_for_ever(), context=Context())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self.write()
+
+    async def write(self) -> None:
+        """Write what is counted. What cannot be written now is kept for the next time."""
+        try:
+            # Once more for what has come behind a write that had to be repeated.
+            while self._write or self._counts:
+                await self._send(self._write or self._take())
+        except (SaasError, *FAILURES) as error:
+            _log.warning("usage_not_written", error=type(error).__name__)
+            if self._write and len(self._counts) > _MOST_KEPT:
+                _log.error("usage_lost", requests=self._write.requests)
+                self._write = None
+
+    def _take(self) -> _Write:
+        counts, self._counts = self._counts, {}
+        self._last_number += 1
+        rows = [_row(*key, counted) for key, counted in counts.items()]
+        text = msgspec.json.encode(rows).decode()
+        self._write = _Write(self._last_number, sum(c.requests for c in counts.values()), text)
+        return self._write
+
+    async def _send(self, write: _Write) -> None:
+        async with platform_transaction(self._database) as work:
+            await work.fetch(WRITE, [self._id, write.number, write.rows])
+        self._write = None
+
+    async def _write_for_ever(self) -> None:
+        async with platform_transaction(self._database) as work:
+            await work.fetch(FORGET_WRITERS)
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            await self.write()
+
+
+def _row(
+    tenant: str, minute: int, route: str, status: int, kind: str, counts: _Counts
+) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "minute": minute,
+        "route": route,
+        "status": status,
+        "kind": kind,
+        "requests": counts.requests,
+        "bytes_in": counts.bytes_in,
+        "bytes_out": counts.bytes_out,
+        "latency_buckets": list(counts.latency),
+        "latency_counts": list(counts.latency.values()),
+    }
+
+
+_log = structlog.get_logger()

@@ -66,6 +66,10 @@ class Lanes(Generic[Thing]):
         if left:
             self._out[lane] = left
 
+    def is_waited_in(self, lane: Hashable) -> bool:
+        """Whether who comes to `lane` now would pass somebody."""
+        return lane in self._waiting
+
     def line_up(self, lane: Hashable) -> "asyncio.Future[Thing]":
         """A place behind the others of `lane`, for `next_in_turn`; `step_out` must follow. Raises
         TooManyAtOnce where lanes are bounded and 1,000 stand there already."""

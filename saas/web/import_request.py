@@ -23,8 +23,9 @@ FORMATS: dict[bytes, Format] = {
     b"application/x-ndjson": "jsonl",
     b"application/jsonl": "jsonl",
 }
+# No two runs of spaces meet in it, and none ends it: how to share a long one would be tried for ever.
 _MEDIA_TYPE = re.compile(
-    rb'\s*([a-z0-9.+/-]+)\s*(?:;\s*(?:charset\s*=\s*"?([a-z0-9_-]+)"?|header\s*=\s*present)\s*)*;?\s*',
+    rb'([a-z0-9.+/-]+)(?:\s*;\s*(?:charset\s*=\s*"?([a-z0-9_-]+)"?|header\s*=\s*present))*(?:\s*;)?',
     re.IGNORECASE,
 )
 _MOST_COLUMNS = 1_000
@@ -53,7 +54,7 @@ def media_type(request: AnyRequest) -> tuple[Format, str | None]:
             found.append(value)
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise UnsupportedMediaType("Send the body without Content-Encoding.")
-    match = _MEDIA_TYPE.fullmatch(found[0]) if len(found) == 1 else None
+    match = _MEDIA_TYPE.fullmatch(found[0].strip()) if len(found) == 1 else None
     format = FORMATS.get(match[1].lower()) if match else None
     if match is None or format is None:
         raise UnsupportedMediaType("Send the file as text/csv or application/x-ndjson.")

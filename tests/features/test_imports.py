@@ -249,6 +249,24 @@ async def test_other_kinds_of_body_are_refused(tenant: Any, headers: Any) -> Non
     )
 
 
+async def test_a_long_run_of_spaces_in_a_header_is_read_at_once(tenant: Any) -> None:
+    """Where two parts of a pattern may share it, a million would take an hour."""
+    for name, value in (("import", "text/csv"), ("batch", "application/json")):
+        spaced = {"Content-Type": f"{value}{' ' * 1_000_000}x"}
+        answer = await tenant.post(f"/v1/projects/{name}", content=b"name\n", headers=spaced)
+        assert_refused(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["TEXT/CSV", " text/csv ; ", 'text/csv ;charset = "UTF-8" ; header=present', "text/csv;"],
+)
+async def test_a_media_type_has_several_spellings(tenant: Any, spelling: str) -> None:
+    answer = await send(tenant, "name\nOne\n", headers={"Content-Type": spelling})
+
+    assert answer.status_code == 202, answer.text
+
+
 async def test_a_file_says_what_it_is_written_in(tenant: Any) -> None:
     latin = {"Content-Type": "text/csv; charset=iso-8859-1"}
     for file, headers in (

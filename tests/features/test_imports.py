@@ -234,6 +234,16 @@ async def test_a_header_that_is_wrong_names_the_columns(tenant: Any) -> None:
     assert "There are: name, description" in refused[0]["message"]
 
 
+async def test_a_header_in_another_encoding_names_its_columns_as_well_as_it_can(
+    tenant: Any,
+) -> None:
+    refused = (await send(tenant, "name,größe\nOne,2\n".encode("iso-8859-1"))).json()
+
+    assert refused["detail"] == "The first row does not name the columns. See errors."
+    (error,) = refused["errors"]
+    assert (error["pointer"], error["code"]) == ("/gr\ufffd\ufffde", "invalid_encoding")
+
+
 @pytest.mark.parametrize(
     "headers",
     [

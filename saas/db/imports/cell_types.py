@@ -15,6 +15,7 @@ from saas.db.imports.source import HeaderFault
 from saas.db.imports.text import BAD_BYTES
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII).fullmatch
+_BAD_ENCODING = ("invalid_encoding", "The text is not in the encoding of the file.")
 _BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "1"), True),
     **dict.fromkeys(("false", "f", "no", "0"), False),
@@ -62,8 +63,7 @@ class CellTypes:
                     values[kind.name] = None
                 continue
             if BAD_BYTES in cell:
-                reason = "The text is not in the encoding of the file."
-                return RowError(line, kind.name, shown(cell), "invalid_encoding", reason)
+                return RowError(line, kind.name, shown(cell), *_BAD_ENCODING)
             values[kind.name] = kind.value(cell)
         return values
 
@@ -86,7 +86,9 @@ def _check(
     faults: dict[str, Any] = {}
     allowed = ", ".join(target.columns)
     for name, given in zip(names, header, strict=True):
-        if name is not None and name not in target.columns:
+        if BAD_BYTES in given:
+            faults[given] = _BAD_ENCODING
+        elif name is not None and name not in target.columns:
             faults[given] = ("unknown_field", f"There is no such column. There are: {allowed}.")
         elif name is not None and names.count(name) > 1:
             faults[given] = ("duplicate", f"Several columns are {name}.")

@@ -9,7 +9,7 @@ import msgspec
 from saas.db.bulk_target import BulkTarget
 from saas.db.imports.piece import reader_for
 from saas.db.imports.source import Format, HeaderFault, Position, SourceOptions
-from saas.db.imports.text import KNOWN_ENCODINGS, decode, encoding_of
+from saas.db.imports.text import BAD_BYTES, KNOWN_ENCODINGS, decode, encoding_of
 from saas.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
 
 _DELIMITERS = ",;\t|"
@@ -74,7 +74,7 @@ def _check_header(target: BulkTarget, options: SourceOptions, head: bytes, *, is
         row = next(iter(reader.read(head, is_last=is_all)), None)
     except HeaderFault as refused:
         faults = [
-            FieldError(f"/{name.replace('~', '~0').replace('/', '~1')}", code, message)
+            FieldError(_pointer(name), code, message)
             for name, (code, message) in refused.faults.items()
         ]
         raise Invalid(
@@ -84,3 +84,9 @@ def _check_header(target: BulkTarget, options: SourceOptions, head: bytes, *, is
         # What came before any header can only be a line that is no CSV.
         fault = "There is none." if row is None else "It is no CSV."
         raise Invalid(f"The first row has to name the columns. {fault}")
+
+
+def _pointer(name: str) -> str:
+    # No answer could hold the mark of bytes that are no character.
+    name = name.replace(BAD_BYTES, "\ufffd")
+    return f"/{name.replace('~', '~0').replace('/', '~1')}"

@@ -23,7 +23,7 @@ FORMATS: dict[bytes, Format] = {
     b"application/x-ndjson": "jsonl",
     b"application/jsonl": "jsonl",
 }
-# No two runs of spaces meet in it, and none ends it: how to share a long one would be tried for ever.
+# No two runs of spaces meet in it, and none ends it: all ways to share a long one would be tried.
 _MEDIA_TYPE = re.compile(
     rb'([a-z0-9.+/-]+)(?:\s*;\s*(?:charset\s*=\s*"?([a-z0-9_-]+)"?|header\s*=\s*present))*(?:\s*;)?',
     re.IGNORECASE,

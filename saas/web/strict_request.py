@@ -18,7 +18,7 @@ from saas.web.json_body import BodyDecoder
 
 _JSON = b"application/json"
 _MERGE_PATCH = b"application/merge-patch+json"
-# No two runs of spaces meet in it, and none ends it: how to share a long one would be tried for ever.
+# No two runs of spaces meet in it, and none ends it: all ways to share a long one would be tried.
 _MEDIA_TYPE = re.compile(
     rb'([a-z0-9.+/-]+)(?:\s*;\s*charset\s*=\s*"?utf-?8"?)?(?:\s*;)?', re.IGNORECASE
 )

@@ -10,7 +10,7 @@ from saas.db.imports.head import SourceWish, checked_delimiter
 from saas.db.imports.service import ImportService, ImportWish
 from saas.db.imports.source import Format
 from saas.db.imports.tables import ImportRead
-from saas.db.imports.upload import Body, Upload, discard
+from saas.db.imports.upload import Body, Upload, discard, leave
 from saas.db.query import bad_parameter
 from saas.errors import BadRequest, UnsupportedMediaType
 from saas.web.described import Parameter, query_parameter
@@ -35,15 +35,18 @@ _MODES = ("partial", "atomic")
 
 
 class SpooledUpload:
-    """A file that was received, before it is known whether it is wanted."""
+    """A file that was received, before it is known whether it is wanted. What came of it with other
+    requests is not this one's to forget: with `is_rest` it stays, to be resumed."""
 
-    def __init__(self, service: ImportService, upload: Upload) -> None:
+    def __init__(self, service: ImportService, upload: Upload, *, is_rest: bool = False) -> None:
         self.upload = upload
         self.digest = upload.digest
         self._service = service
+        self._is_rest = is_rest
 
     async def discard(self) -> None:
-        await discard(self._service.database, self.upload)
+        forget = leave if self._is_rest else discard
+        await forget(self._service.database, self.upload)
 
 
 def media_type(request: AnyRequest) -> tuple[Format, str | None]:
@@ -111,7 +114,7 @@ async def spool_rest(
     media_type(request)
     body = _admitted(request, f"{record.resource}:write")
     upload = await service.receive_rest(record.id, body, length=length)
-    return SpooledUpload(service, upload)
+    return SpooledUpload(service, upload, is_rest=True)
 
 
 async def _admitted(request: AnyRequest, permission: str) -> Body:

@@ -164,6 +164,23 @@ async def test_a_resume_may_have_a_key_as_well(app: Any, tenant: Any) -> None:
     assert len(await names_of(tenant)) == 60
 
 
+async def test_a_key_that_is_refused_with_the_rest_costs_nothing_of_the_file(
+    app: Any, tenant: Any
+) -> None:
+    await break_off(app, tenant, "/v1/projects/import", DATA[:1234], length=WHOLE)
+    path = f"/v1/imports/{(await only_import_of(tenant))['id']}/resume"
+    key = keyed()
+    assert_refused(await tenant.post(path, **key), 409, "upload_incomplete")
+
+    options = {"content": DATA[1234:], "headers": {**CSV, **key["headers"]}}
+    assert_refused(await tenant("POST", path, **options), 422, "idempotency_key_reused")
+
+    assert (await only_import_of(tenant))["bytes_received"] == WHOLE
+    resumed = await tenant.post(path)
+    assert resumed.status_code == 202
+    assert counts(await ended(tenant, resumed.json()["id"])) == (60, 60, 0, 0, 0)
+
+
 async def test_absent_imports_are_absent(tenant: Any) -> None:
     for id in (uuid4(), "x"):
         path = f"/v1/imports/{id}"

@@ -124,3 +124,10 @@ async def discard(database: Database, upload: Upload) -> None:
     """Forget a file that is not wanted after all."""
     async with apart(database):
         await records.drop(upload.id)
+
+
+async def leave(database: Database, upload: Upload) -> None:
+    """Let a file stand that is not begun after all, to be resumed."""
+    detail = "The whole file is here. Resume the import with an empty body."
+    async with apart(database):
+        await records.change(upload.id, upload.worker, status="interrupted", detail=detail)

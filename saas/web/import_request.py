@@ -1,6 +1,7 @@
 """What a request to import asks for: the format by its Content-Type, the rest by its query."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -78,7 +79,8 @@ def import_wish(request: AnyRequest, resource: str) -> ImportWish:
     wish: dict[str, Any] = {
         "on_conflict": _one_of("on_conflict", given.get("on_conflict", "error"), _CONFLICTS),
         "mode": _one_of("mode", given.get("mode", "partial"), _MODES),
-        "dry_run": is_set(request, "dry_run"),
+        "dry_run": _is_set(given, "dry_run"),
+        "again": _is_set(given, "again"),
     }
     source = SourceWish(
         format=format,
@@ -89,8 +91,8 @@ def import_wish(request: AnyRequest, resource: str) -> ImportWish:
     return ImportWish(resource=resource, source=source, **wish)
 
 
-def is_set(request: AnyRequest, name: str) -> bool:
-    return _one_of(name, dict(query_pairs(request)).get(name, "false"), ("true", "false")) == "true"
+def _is_set(given: Mapping[str, str], name: str) -> bool:
+    return _one_of(name, given.get(name, "false"), ("true", "false")) == "true"
 
 
 async def spool(request: AnyRequest, service: ImportService, resource: str) -> SpooledUpload:

@@ -164,6 +164,21 @@ async def test_a_resume_may_have_a_key_as_well(app: Any, tenant: Any) -> None:
     assert len(await names_of(tenant)) == 60
 
 
+async def test_what_was_asked_of_the_beginning_is_true_of_the_rest(app: Any, tenant: Any) -> None:
+    first = await imported(tenant, FILE)
+    assert first["inserted"] == 60
+    for rest in (DATA[1234:], b""):
+        here = WHOLE - len(rest)
+        await break_off(app, tenant, "/v1/projects/import?again=true", DATA[:here], length=WHOLE)
+        broken = (await tenant.get("/v1/imports")).json()["items"][0]
+        path = f"/v1/imports/{broken['id']}/resume"
+
+        resumed = await tenant("POST", path, content=rest, headers=CSV)
+
+        assert resumed.json()["id"] == broken["id"] != first["id"]
+        assert counts(await ended(tenant, broken["id"])) == (60, 0, 0, 0, 60)
+
+
 async def test_a_key_that_is_refused_with_the_rest_costs_nothing_of_the_file(
     app: Any, tenant: Any
 ) -> None:

@@ -41,12 +41,14 @@ _imports = table_of(Import)
 _ABANDONED = text("interval '7 days'")
 
 
-async def begin(options: ImportOptions, worker: UUID, *, bytes_expected: int | None) -> UUID:
+async def begin(
+    options: ImportOptions, worker: UUID, *, bytes_expected: int | None, again: bool
+) -> UUID:
     """A new import, of whose file nothing is here yet."""
     rows = await _run(
         _BEGIN,
         resource=options.resource,
-        source=msgspec.to_builtins(options.source),
+        source={**msgspec.to_builtins(options.source), "again": again},
         format=options.source.format,
         mode=options.mode,
         on_conflict=options.on_conflict,

@@ -34,13 +34,14 @@ imports: TenantRepository[Import, ImportRead] = TenantRepository(Import, ImportR
 
 
 class ImportWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of an import."""
+    """What is asked of an import. `again` is for a file that was sent for the same before."""
 
     resource: str
     source: SourceWish
     on_conflict: OnConflict = "error"
     mode: Mode = "partial"
     dry_run: bool = False
+    again: bool = False
 
 
 class ImportService:
@@ -81,7 +82,7 @@ class ImportService:
         worker = uuid4()
         async with apart(self.database):
             await records.drop_abandoned()
-            id = await records.begin(options, worker, bytes_expected=length)
+            id = await records.begin(options, worker, bytes_expected=length, again=wish.again)
         spool = Spool(self.database, id, worker, most=most)
         await self._fill(spool, id, worker, put_back(head, body))
         return Upload(id, worker, digest_of(options, spool.sha256))
@@ -101,13 +102,13 @@ class ImportService:
         async with apart(self.database):
             return await self._received(await records.load(id))
 
-    async def begin(self, upload: Upload, *, again: bool = False) -> ImportRead:
+    async def begin(self, upload: Upload) -> ImportRead:
         """Let the work begin once the current transaction is committed, and tell how it stands.
-        For a file that was sent for the same before, `again` or not at all: then it is the import
-        of that time."""
+        A file that was sent for the same before is the import of that time, unless it was to be
+        imported again."""
         record = await records.load(upload.id)
         # A trial stores nothing, and what it tells depends on the rows of today.
-        if not (again or record.dry_run):
+        if not (record.is_again or record.dry_run):
             same = await records.same_as(upload.digest)
             if same is not None:
                 await records.drop(upload.id)

@@ -11,7 +11,7 @@ import pytest
 from saas.context import Principal, acting_as
 from saas.db import lanes as lanes_module
 from saas.db.connection import TenantConnection
-from saas.db.lanes import LOOK_UPS, Lanes, LaneSizes
+from saas.db.lanes import IMPORTS, LOOK_UPS, Lanes, LaneSizes
 from saas.db.pool import Pool
 from saas.db.transaction import Transaction
 from saas.errors import TooManyAtOnce, Unavailable
@@ -118,14 +118,17 @@ async def test_a_tenant_alone_has_more_than_one_among_others() -> None:
     assert taken(one) == 1
 
 
-async def test_look_ups_neither_disturb_a_tenant_nor_have_more_than_its_part() -> None:
+@pytest.mark.parametrize("lane", [LOOK_UPS, IMPORTS])
+async def test_a_lane_of_no_tenant_neither_disturbs_one_nor_has_more_than_its_part(
+    lane: str,
+) -> None:
     clock, tenant = Clock(), uuid4()
     lanes: Lanes[None] = Lanes(LaneSizes(alone=4, among_others=2), clock=clock)
 
     for _ in range(2):
-        assert lanes.has_room(LOOK_UPS)
-        lanes.enter(LOOK_UPS)
-    assert not lanes.has_room(LOOK_UPS)
+        assert lanes.has_room(lane)
+        lanes.enter(lane)
+    assert not lanes.has_room(lane)
     for _ in range(4):
         assert lanes.has_room(tenant)
         lanes.enter(tenant)

@@ -11,14 +11,13 @@ from contextvars import Context
 
 import asyncpg
 
-from saas.db.connection import TenantConnection, prepare_connection
+from saas.db.connection import TenantConnection, connect
 from saas.db.error_mapping import FAILURES
 from saas.db.lanes import Lanes, LaneSizes
 from saas.db.long_reads import LongReads
 from saas.errors import ConfigurationError, TooManyAtOnce, Unavailable
 
 _LINGER_SECONDS = 0.05
-_COMMAND_SECONDS = 60
 _CLOSE_SECONDS = 5
 _LOOK_AGAIN_SECONDS = 0.25
 
@@ -108,18 +107,7 @@ class Pool:
     async def _connect(self, lane: Hashable) -> TenantConnection:
         """A new connection, on a place that is counted already, in the pool and in `lane`."""
         try:
-            connection: TenantConnection = await asyncpg.connect(
-                self._url,
-                connection_class=self._connection_class,
-                # Every shape that the repository compiles stays prepared; the shapes are bounded.
-                statement_cache_size=500,
-                max_cached_statement_lifetime=0,
-                server_settings={"application_name": "saas", "jit": "off"},
-                timeout=10,
-                # Above every statement_timeout: only a server that is gone or frozen is this late.
-                command_timeout=_COMMAND_SECONDS,
-            )
-            await prepare_connection(connection)
+            connection = await connect(self._url, self._connection_class)
         except BaseException:
             self._give_up_place(lane)
             raise

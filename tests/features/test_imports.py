@@ -1,5 +1,6 @@
 """`POST /v1/R/import` and what becomes of the file."""
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -90,6 +91,20 @@ async def test_bad_rows_come_back_as_a_file_and_go_in_once_corrected(tenant: Any
     corrected = file.replace(",x,", ",1,").replace(",2x,", ",2,").replace("Q,,", "Quill,,")
     assert counts(await imported(tenant, corrected)) == (3, 3, 0, 0, 0)
     assert await names_of(tenant) == ["=1+1", "=2+2", "Good", "One", "Quill"]
+
+
+async def test_no_column_of_the_file_of_bad_rows_is_a_formula(tenant: Any) -> None:
+    """Whoever opens it is not who has named the columns."""
+    mapped = json.dumps({"=1+1": None, "-Budget": "budget_cents"})
+    record = await imported(tenant, "name,=1+1,-Budget\nOne,,x\n", map=mapped)
+
+    file = await bad_rows_of(tenant, record["id"])
+
+    assert file.splitlines()[0] == "name,'=1+1,'-Budget,reason"
+    again = await imported(tenant, file + "\n", map=mapped)
+    assert await bad_rows_of(tenant, again["id"]) == file
+    corrected = file.replace("One,,x", "One,,7")
+    assert counts(await imported(tenant, corrected, map=mapped)) == (1, 1, 0, 0, 0)
 
 
 async def test_json_lines_are_typed_like_a_create(tenant: Any) -> None:

@@ -27,6 +27,12 @@ def reason_column(target: BulkTarget) -> str:
     return "reason" if "reason" not in target.columns else "import_reason"
 
 
+def heading(cell: str) -> str:
+    """The name in a cell of the first row."""
+    name = cell.strip()
+    return cell_text(name) if name else name
+
+
 class _Cell(NamedTuple):
     """`value` makes the value of a cell that is not empty. An empty one is null where the column
     may be null, else as if it were not there."""
@@ -44,7 +50,8 @@ class CellTypes:
         self, target: BulkTarget, columns: Mapping[str, str | None], header: Sequence[str]
     ) -> None:
         fields = {field.name: field for field in target.fields}
-        names = [_column_of(name.strip(), columns, target) for name in header]
+        header = [heading(cell) for cell in header]
+        names = [_column_of(name, columns, target) for name in header]
         _check(names, header, columns, target)
         self._width = len(names)
         self._cells = [_cell(fields[name]) if name in fields else None for name in names]
@@ -94,7 +101,7 @@ def _check(
         if field.required and field.name not in names:
             faults[field.name] = ("missing_field", "The header lacks this column.")
     for given in columns:
-        if given not in {name.strip() for name in header}:
+        if given not in header:
             faults[given] = ("unknown_column", "It is mapped, but the header lacks it.")
     if faults:
         raise HeaderFault(faults)

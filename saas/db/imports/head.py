@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from saas.db.bulk_target import BulkTarget
+from saas.db.imports.cell_types import heading
 from saas.db.imports.piece import reader_for
 from saas.db.imports.source import Format, HeaderFault, Position, SourceOptions
 from saas.db.imports.text import KNOWN_ENCODINGS, decode, encoding_of
@@ -63,7 +64,7 @@ def _delimiter_of(text: str, target: BulkTarget, columns: Mapping[str, str | Non
             header = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
         except csv.Error:
             return 0
-        return sum(name.strip() in known for name in header)
+        return sum(heading(name) in known for name in header)
 
     return max(_DELIMITERS, key=names)
 

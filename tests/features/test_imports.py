@@ -249,6 +249,20 @@ async def test_a_header_that_is_wrong_names_the_columns(tenant: Any) -> None:
     assert "There are: name, description" in refused[0]["message"]
 
 
+async def test_a_header_in_another_encoding_is_told_so(tenant: Any) -> None:
+    file = f"name,Größe~{'x' * 300}\nOne,7\n".encode("windows-1252")
+    mapped = json.dumps({file.decode("windows-1252").partition("\n")[0][5:]: None})
+
+    answer = await send(tenant, file)
+
+    (error,) = assert_refused(answer, 422, "invalid")["errors"]
+    assert (error["pointer"][:9], error["code"]) == ("/Gr\ufffd\ufffde~0x", "invalid_encoding")
+    assert len(error["pointer"]) < 250
+    assert "charset" in error["message"]
+    told = {"Content-Type": "text/csv; charset=windows-1252"}
+    assert (await imported(tenant, file, headers=told, map=mapped))["inserted"] == 1
+
+
 @pytest.mark.parametrize(
     "headers",
     [

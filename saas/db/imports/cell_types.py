@@ -14,6 +14,7 @@ from saas.db.cells import cell_text
 from saas.db.imports.source import HeaderFault
 from saas.db.imports.text import BAD_BYTES
 
+_BAD_NAME = "It is not in the encoding of the file: say which that is by its charset."
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII).fullmatch
 _BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "1"), True),
@@ -93,7 +94,9 @@ def _check(
     faults: dict[str, Any] = {}
     allowed = ", ".join(target.columns)
     for name, given in zip(names, header, strict=True):
-        if name is not None and name not in target.columns:
+        if BAD_BYTES in given:
+            faults[given] = ("invalid_encoding", _BAD_NAME)
+        elif name is not None and name not in target.columns:
             faults[given] = ("unknown_field", f"There is no such column. There are: {allowed}.")
         elif name is not None and names.count(name) > 1:
             faults[given] = ("duplicate", f"Several columns are {name}.")

@@ -10,7 +10,8 @@ from saas.db.bulk_target import BulkTarget
 from saas.db.imports.cell_types import heading
 from saas.db.imports.piece import reader_for
 from saas.db.imports.source import Format, HeaderFault, Position, SourceOptions
-from saas.db.imports.text import KNOWN_ENCODINGS, decode, encoding_of
+from saas.db.imports.text import BAD_BYTES, KNOWN_ENCODINGS, decode, encoding_of
+from saas.db.value_faults import named_step
 from saas.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
 
 _DELIMITERS = ",;\t|"
@@ -75,7 +76,7 @@ def _check_header(target: BulkTarget, options: SourceOptions, head: bytes, *, is
         row = next(iter(reader.read(head, is_last=is_all)), None)
     except HeaderFault as refused:
         faults = [
-            FieldError(f"/{name.replace('~', '~0').replace('/', '~1')}", code, message)
+            FieldError(_pointer(name), code, message)
             for name, (code, message) in refused.faults.items()
         ]
         raise Invalid(
@@ -85,3 +86,8 @@ def _check_header(target: BulkTarget, options: SourceOptions, head: bytes, *, is
         # What came before any header can only be a line that is no CSV.
         fault = "There is none." if row is None else "It is no CSV."
         raise Invalid(f"The first row has to name the columns. {fault}")
+
+
+def _pointer(name: str) -> str:
+    # The mark has no UTF-8 form, and so no answer could hold it.
+    return "/" + named_step(name.replace(BAD_BYTES, "\ufffd"))

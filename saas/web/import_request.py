@@ -6,16 +6,12 @@ from typing import Any
 
 import msgspec
 
-from saas import context
 from saas.db.imports.head import SourceWish, checked_delimiter
-from saas.db.imports.service import ImportService, ImportWish
+from saas.db.imports.service import ImportWish
 from saas.db.imports.source import Format
-from saas.db.imports.tables import ImportRead
-from saas.db.imports.upload import Body, Upload, discard, leave
 from saas.db.query import bad_parameter
 from saas.errors import BadRequest, UnsupportedMediaType
 from saas.web.described import Parameter, query_parameter
-from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.pages import query_pairs
 from saas.web.routed import AnyRequest
 
@@ -33,21 +29,6 @@ _MOST_COLUMNS = 1_000
 
 _CONFLICTS = ("error", "skip", "update")
 _MODES = ("partial", "atomic")
-
-
-class SpooledUpload:
-    """A file that was received, before it is known whether it is wanted. What came of it with other
-    requests is not this one's to forget: with `is_rest` it stays, to be resumed."""
-
-    def __init__(self, service: ImportService, upload: Upload, *, is_rest: bool = False) -> None:
-        self.upload = upload
-        self.digest = upload.digest
-        self._service = service
-        self._is_rest = is_rest
-
-    async def discard(self) -> None:
-        forget = leave if self._is_rest else discard
-        await forget(self._service.database, self.upload)
 
 
 def media_type(request: AnyRequest) -> tuple[Format, str | None]:
@@ -93,37 +74,6 @@ def import_wish(request: AnyRequest, resource: str) -> ImportWish:
 
 def _is_set(given: Mapping[str, str], name: str) -> bool:
     return _one_of(name, given.get(name, "false"), ("true", "false")) == "true"
-
-
-async def spool(request: AnyRequest, service: ImportService, resource: str) -> SpooledUpload:
-    """Receive the file of a request. Raises what is wrong with either."""
-    await refuse_unknown_parameters(request)
-    wish = import_wish(request, resource)
-    body = _admitted(request, f"{resource}:write")
-    upload = await service.receive(wish, body, length=content_length(request))
-    return SpooledUpload(service, upload)
-
-
-async def spool_rest(
-    request: AnyRequest, service: ImportService, record: ImportRead
-) -> SpooledUpload | None:
-    """Receive the rest of the file of an import; None for an empty body."""
-    await refuse_unknown_parameters(request)
-    length = content_length(request)
-    is_chunked = any(name == b"transfer-encoding" for name, _ in request.scope["headers"])
-    if not length and not is_chunked:
-        return None
-    media_type(request)
-    body = _admitted(request, f"{record.resource}:write")
-    upload = await service.receive_rest(record.id, body, length=length)
-    return SpooledUpload(service, upload, is_rest=True)
-
-
-async def _admitted(request: AnyRequest, permission: str) -> Body:
-    """The body, as long as the caller may send it: an upload may last for hours."""
-    async for data in request.stream():
-        await context.require_admission(permission)
-        yield data
 
 
 def _one_of(name: str, text: str, allowed: tuple[str, ...]) -> str:

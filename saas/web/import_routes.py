@@ -7,7 +7,8 @@ from litestar.types import ASGIApp
 from saas.db.imports.tables import ImportRead
 from saas.web.answer import Answer, json_answer
 from saas.web.described import described
-from saas.web.import_request import PARAMETERS, SpooledUpload, spool
+from saas.web.import_request import PARAMETERS
+from saas.web.import_upload import SpooledUpload, spool
 from saas.web.routed import AnyRequest, Routed
 from saas.web.uploads import upload_or
 

@@ -5,7 +5,7 @@ The outcome is that of writing the rows one after another in their order, wherev
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -27,6 +27,7 @@ _SET_ROWS = 500
 _ABOUT_ROWS = frozenset({400, 404, 409, 422})
 
 Set: TypeAlias = Sequence[CheckedRow]
+Shape: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def write_rows(target: BulkTarget, rows: Set, on_conflict: OnConflict) -> Operation[ImportResult]:
@@ -72,15 +73,16 @@ def _write(target: BulkTarget, rows: Set, on_conflict: OnConflict) -> Operation[
     fit = yield from _without_dangling(target, rows, result)
     if on_conflict != "error":
         fit = _with_key(target, fit, result)
-    for turn in _turns(target, fit) if on_conflict == "update" else (fit,):
-        for given, alike in _by_shape(target, turn):
+    updates = on_conflict == "update"
+    for turn in _turns(target, fit, each_key_once=updates):
+        for shape, alike in _by_shape(target, turn, updates=updates).items():
             for piece in _pieces(_in_order(target, alike)):
-                result.add((yield from _write_set(target, piece, given, on_conflict)))
+                result.add((yield from _write_set(target, piece, shape, on_conflict)))
     return result
 
 
 def _write_set(
-    target: BulkTarget, rows: Set, shape: tuple[tuple[str, ...], ...], on_conflict: OnConflict
+    target: BulkTarget, rows: Set, shape: Shape, on_conflict: OnConflict
 ) -> Operation[ImportResult]:
     columns, given = shape
     into, key = target.rows, target.rows.natural_key
@@ -144,8 +146,13 @@ def _with_key(target: BulkTarget, rows: Set, result: ImportResult) -> Set:
     return fit
 
 
-def _turns(target: BulkTarget, rows: Set) -> Iterator[Set]:
-    """No statement can change a row twice: first of each key its first row, then its second …"""
+def _turns(target: BulkTarget, rows: Set, *, each_key_once: bool) -> Iterator[Set]:
+    """First of each key its first row, then its second …: where no statement may have a key twice,
+    or where several statements would not go in the order of the rows."""
+    if not each_key_once and (
+        not target.rows.natural_key or len({target.filled(row) for row in rows}) < 2
+    ):
+        return iter((rows,))
     turns: list[list[CheckedRow]] = []
     seen: defaultdict[tuple[Any, ...], int] = defaultdict(int)
     for row in rows:
@@ -157,14 +164,12 @@ def _turns(target: BulkTarget, rows: Set) -> Iterator[Set]:
     return iter(turns)
 
 
-def _by_shape(
-    target: BulkTarget, rows: Set
-) -> Iterable[tuple[tuple[tuple[str, ...], ...], list[CheckedRow]]]:
-    """The rows by the columns that they fill and those that were given."""
-    alike: defaultdict[tuple[tuple[str, ...], ...], list[CheckedRow]] = defaultdict(list)
+def _by_shape(target: BulkTarget, rows: Set, *, updates: bool) -> dict[Shape, list[CheckedRow]]:
+    """The rows by the columns that they fill and, for an update, those that were given."""
+    alike: defaultdict[Shape, list[CheckedRow]] = defaultdict(list)
     for row in rows:
-        alike[target.filled(row), row.given].append(row)
-    return alike.items()
+        alike[target.filled(row), row.given if updates else ()].append(row)
+    return alike
 
 
 def _in_order(target: BulkTarget, rows: list[CheckedRow]) -> list[CheckedRow]:

@@ -12,6 +12,7 @@ from saas import context
 from saas.context import Principal, RequestOrigin
 from saas.errors import Unbound
 
+_COMMAND_SECONDS = 60
 _UNBIND = "SET LOCAL app.tenant_id='';SET LOCAL app.actor='';SET LOCAL statement_timeout TO DEFAULT"
 
 
@@ -126,8 +127,29 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''").replace("\x00", "") + "'"
 
 
-async def prepare_connection(connection: asyncpg.Connection) -> None:
-    """Make jsonb travel as Python values. Called once for each new connection of a pool."""
+async def connect(url: str, connection_class: type[TenantConnection]) -> TenantConnection:
+    """A new connection for a pool. Where it cannot be made ready, the server is rid of it too."""
+    connection: TenantConnection = await asyncpg.connect(
+        url,
+        connection_class=connection_class,
+        # Every shape that the repository compiles stays prepared; the shapes are bounded.
+        statement_cache_size=500,
+        max_cached_statement_lifetime=0,
+        server_settings={"application_name": "saas", "jit": "off"},
+        timeout=10,
+        # Above every statement_timeout: only a server that is gone or frozen is this late.
+        command_timeout=_COMMAND_SECONDS,
+    )
+    try:
+        await _prepare(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    """Make jsonb travel as Python values."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -14,6 +14,11 @@ LOOK_UPS = "look-ups"
 """The lane of credentials that are looked up: what one claims of a tenant is not proved yet, so it
 must take nothing from that tenant, and invented ones must not take all from everybody."""
 
+IMPORTS = "imports"
+"""The lane of what is told of imports while their rows hold the last connection of their tenant."""
+
+# No tenant has less because of them.
+_OF_NO_TENANT = frozenset({None, LOOK_UPS, IMPORTS})
 # Each waiting request holds memory, and a place among those that the server takes at once.
 _MOST_WAITING = 1_000
 # A tenant that was here so lately counts as at work: it may be between two of its requests.
@@ -55,7 +60,7 @@ class Lanes(Generic[Thing]):
     def enter(self, lane: Hashable) -> None:
         """One more thing is out in `lane`."""
         self._out[lane] = self._out.get(lane, 0) + 1
-        if lane is not None and lane != LOOK_UPS:
+        if lane not in _OF_NO_TENANT:
             if lane != self._last:
                 self._last, self._other_at = lane, self._last_at
             self._last_at = self._clock()
@@ -65,6 +70,10 @@ class Lanes(Generic[Thing]):
         left = self._out.pop(lane) - 1
         if left:
             self._out[lane] = left
+
+    def is_waited_in(self, lane: Hashable) -> bool:
+        """Whether who comes to `lane` now would pass somebody."""
+        return lane in self._waiting
 
     def line_up(self, lane: Hashable) -> "asyncio.Future[Thing]":
         """A place behind the others of `lane`, for `next_in_turn`; `step_out` must follow. Raises
@@ -100,7 +109,8 @@ class Lanes(Generic[Thing]):
 
     def _is_alone(self, lane: Hashable) -> bool:
         """Whether no other tenant has or wants anything, or was here lately."""
-        if lane == LOOK_UPS or {*self._out, *self._waiting} - {lane, LOOK_UPS, None}:
+        others = {*self._out, *self._waiting} - {lane} - _OF_NO_TENANT
+        if others or lane in (LOOK_UPS, IMPORTS):
             return False
         other_at = self._other_at if lane == self._last else self._last_at
         return other_at <= self._clock() - _LATELY_SECONDS

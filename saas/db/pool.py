@@ -11,15 +11,15 @@ from contextvars import Context
 
 import asyncpg
 
-from saas.db.connection import TenantConnection, prepare_connection
+from saas.db.connection import TenantConnection, connect
 from saas.db.error_mapping import FAILURES
 from saas.db.lanes import Lanes, LaneSizes
 from saas.db.long_reads import LongReads
 from saas.errors import ConfigurationError, TooManyAtOnce, Unavailable
 
 _LINGER_SECONDS = 0.05
-_COMMAND_SECONDS = 60
 _CLOSE_SECONDS = 5
+_LOOK_AGAIN_SECONDS = 0.25
 
 
 class Pool:
@@ -46,6 +46,7 @@ class Pool:
         self._lanes: Lanes[TenantConnection | None] = Lanes(_lane_sizes(size, lane_size))
         self._connected = 0
         self._is_sweeping = False
+        self._is_looking_again = False
         self._is_closed = False
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -61,7 +62,7 @@ class Pool:
     async def acquire(self, lane: Hashable = None) -> TenantConnection:
         """A connection to begin on. Raises Unavailable when none is free in time, TooManyAtOnce
         where that is because `lane` has all that it may have."""
-        if self._lanes.has_room(lane):
+        if self._lanes.has_room(lane) and not self._lanes.is_waited_in(lane):
             while self._free:
                 # The one used last: its caches are warm.
                 connection = self._free.pop()
@@ -106,18 +107,7 @@ class Pool:
     async def _connect(self, lane: Hashable) -> TenantConnection:
         """A new connection, on a place that is counted already, in the pool and in `lane`."""
         try:
-            connection: TenantConnection = await asyncpg.connect(
-                self._url,
-                connection_class=self._connection_class,
-                # Every shape that the repository compiles stays prepared; the shapes are bounded.
-                statement_cache_size=500,
-                max_cached_statement_lifetime=0,
-                server_settings={"application_name": "saas", "jit": "off"},
-                timeout=10,
-                # Above every statement_timeout: only a server that is gone or frozen is this late.
-                command_timeout=_COMMAND_SECONDS,
-            )
-            await prepare_connection(connection)
+            connection = await connect(self._url, self._connection_class)
         except BaseException:
             self._give_up_place(lane)
             raise
@@ -127,34 +117,43 @@ class Pool:
     def _hand_on(self, connection: TenantConnection) -> None:
         """Keep a connection that is in no lane, and give what is free to those next in turn."""
         self._free.append(connection)
-        while self._free:
-            if self._free[-1].is_closed():
-                self._free.pop()
-                self._connected -= 1
-            elif turn := self._lanes.next_in_turn():
-                next_one = self._free.pop()
-                next_one.lane, waiter = turn
-                waiter.set_result(next_one)
-            else:
-                break
+        self._serve_waiting()
         if self._free and connection.lingers:
             connection.idle_since = asyncio.get_running_loop().time()
             self._sweep_later()
 
     def _give_up_place(self, lane: Hashable) -> None:
-        """Hand the place of a lost connection to whoever is next in turn."""
+        """A connection of `lane` is lost: its place is for whoever is next in turn."""
         self._lanes.leave(lane)
-        turn = self._lanes.next_in_turn()
-        if turn is None:
-            self._connected -= 1
-        else:
-            turn[1].set_result(None)
+        self._connected -= 1
+        self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        """Give what is free, connections before places, to those next in turn."""
+        while self._free or self._connected < self._size:
+            if self._free and self._free[-1].is_closed():
+                self._free.pop()
+                self._connected -= 1
+                continue
+            turn = self._lanes.next_in_turn()
+            if turn is None:
+                break
+            lane, waiter = turn
+            if self._free:
+                connection = self._free.pop()
+                connection.lane = lane
+                waiter.set_result(connection)
+            else:
+                self._connected += 1
+                waiter.set_result(None)
 
     async def _wait(self, lane: Hashable) -> TenantConnection | None:
         """The next connection that is given back; None for a place to connect on instead."""
         waiter = self._lanes.line_up(lane)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._acquire_timeout_seconds, self._expire, lane, waiter)
+        self._serve_waiting()
+        self._look_again_later()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -171,10 +170,25 @@ class Pool:
             self._lanes.step_out(lane, waiter)
 
     def _expire(self, lane: Hashable, waiter: "asyncio.Future[TenantConnection | None]") -> None:
+        self._serve_waiting()
         if self._lanes.has_room(lane):
             _refuse(waiter, Unavailable("Every database connection is busy."))
         else:
             _refuse(waiter, TooManyAtOnce())
+
+    def _look_again_later(self) -> None:
+        """A lane gets room by mere time too, of which nothing that comes back tells."""
+        is_free = self._free or self._connected < self._size
+        if is_free and not self._is_looking_again and self._lanes.waiting():
+            self._is_looking_again = True
+            asyncio.get_running_loop().call_later(
+                _LOOK_AGAIN_SECONDS, self._look_again, context=Context()
+            )
+
+    def _look_again(self) -> None:
+        self._is_looking_again = False
+        self._serve_waiting()
+        self._look_again_later()
 
     def _sweep_later(self) -> None:
         if not self._is_sweeping:

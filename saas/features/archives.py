@@ -1,5 +1,6 @@
 """Operators take a tenant out as an archive, and bring one in from it."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -113,7 +114,8 @@ def archive_handlers(
         actor = request.scope["state"]["actor"]
         async with spooled(request) as spool:
             with imports.turn():
-                archive = OpenArchive(spool.file)
+                # In a thread, because a long manifest takes longer than others may wait.
+                archive = await asyncio.to_thread(OpenArchive, spool.file)
                 done = await import_tenant(database, archive, wish, actor=actor)
         location = f"/v1/admin/tenants/{done.tenant.id}".encode()
         if done.dry_run:

@@ -23,8 +23,8 @@ from saas.db.repository import TenantRepository
 from saas.web.answer import json_answer
 from saas.web.cursors import Cursors
 from saas.web.described import described, list_parameters, query_parameter
-from saas.web.import_request import SpooledUpload, spool_rest
 from saas.web.import_routes import TAKEN, import_answer
+from saas.web.import_upload import SpooledRest, spool_rest
 from saas.web.pages import ListBody, list_answer, parse_page, query_pairs
 from saas.web.routed import AnyRequest
 from saas.web.row_request import header, require_permission, row_id
@@ -123,7 +123,7 @@ def _list_errors(cursors: Cursors, service: ImportService) -> HTTPRouteHandler:
 
 
 def _resume(service: ImportService) -> HTTPRouteHandler:
-    async def receive(request: AnyRequest) -> SpooledUpload | None:
+    async def receive(request: AnyRequest) -> SpooledRest | None:
         id = row_id(request.path_params["id"])
         # Before anything is taken in, and not in the request's transaction: an upload may last.
         async with apart(service.database):

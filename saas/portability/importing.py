@@ -19,12 +19,11 @@ from saas.errors import (
     Invalid,
     InvalidArchive,
     NotFound,
-    WrongTenantStatus,
 )
 from saas.limits import LimitOverrides
 from saas.portability.fitting import fitted_tables
 from saas.portability.manifest import MEMBER, Manifest
-from saas.portability.merging import Merge
+from saas.portability.merging import Merge, require_open
 from saas.portability.new_ids import NewIds
 from saas.portability.opened import OpenArchive
 from saas.portability.outcome import Imported, Progress, Wish
@@ -105,12 +104,7 @@ async def _found(tenant_id: UUID) -> TenantRead | None:
 
 
 def _check_may_merge(here: TenantRead, wish: Wish) -> None:
-    if here.status in {"deleting", "deleted"}:
-        raise WrongTenantStatus(
-            f"This tenant is {here.status} here: its id and slug are not used again. "
-            "Resume it first if it can be, or import with ids=new and another slug.",
-            here.status,
-        )
+    require_open(here.status)
     if wish.on_conflict == "error":
         raise AlreadyExists(
             "This tenant is here already: choose on_conflict=skip or update, or ids=new."

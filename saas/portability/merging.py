@@ -13,13 +13,14 @@ from saas.db.database import Database
 from saas.db.merge_statements import count_lines, is_mergeable, is_overwritable, merge_lines
 from saas.db.statements import ShapeCache
 from saas.db.transaction import Transaction, current_transaction
-from saas.errors import AlreadyExists, Conflict, SaasError
+from saas.errors import AlreadyExists, Conflict, SaasError, WrongTenantStatus
 from saas.portability.fitting import Fitted
 from saas.portability.merged import check_members, settle
 from saas.portability.opened import OpenArchive
 from saas.portability.outcome import Imported, Progress, TableOutcome, Wish
 from saas.portability.rows import Batch, batches
 from saas.tenancy.directory import TenantRead
+from saas.tenancy.lifecycle_statements import OPEN
 from saas.tenancy.models import Member
 from saas.tenancy.own_tenant import lock_own_tenant
 
@@ -27,7 +28,17 @@ _STATEMENT_TIMEOUT_MS = 55_000
 _shapes = ShapeCache()
 _MEMBERS = Member.__tablename__
 # A share of the pool of its own, as exports have.
-_LANE = "imports"
+_LANE = "archives"
+
+
+def require_open(status: str) -> None:
+    """Raises WrongTenantStatus for a tenant that takes no rows any more."""
+    if status not in OPEN:
+        raise WrongTenantStatus(
+            f"This tenant is {status} here: its id and slug are not used again. "
+            "Resume it first if it can be, or import with ids=new and another slug.",
+            status,
+        )
 
 
 class Merge:
@@ -46,16 +57,17 @@ class Merge:
         self._progress = progress
 
     async def run(self, wish: Wish, *, actor: str) -> Imported:
-        """Raises InvalidArchive, Conflict, QuotaExceeded, AlreadyExists where a natural key is
-        another row's."""
+        """Raises InvalidArchive, Conflict, WrongTenantStatus, QuotaExceeded, AlreadyExists where a
+        natural key is another row's."""
         platform = current_transaction()
         principal = Principal(
             tenant_id=self._tenant.id, actor=actor, statement_timeout_ms=_STATEMENT_TIMEOUT_MS
         )
         with context.acting_as(principal, context.origin()):
             async with Transaction(self._database.app, lane=_LANE) as work:
-                # Nobody joins or leaves meanwhile: an owner must remain.
-                await lock_own_tenant()
+                # Nobody joins or leaves meanwhile: an owner must remain. And who held the lock
+                # before may have offboarded the tenant.
+                require_open(await lock_own_tenant())
                 # A row may refer to one that comes after it in its own table.
                 await work.fetch("SET CONSTRAINTS ALL DEFERRED")
                 done: dict[str, TableOutcome] = {}

@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     `person` holds the claims of our own token of a member, with which the same person enters other
     tenants too; `key` is the key behind the credential, `access` is there where the caller is an
-    operator. `is_narrowed`: the token carries less than its subject holds."""
+    operator. `is_narrowed`: the token carries less than an owner's would, whosever it is."""
 
     principal: Principal
     tenant_id: str

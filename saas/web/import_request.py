@@ -1,20 +1,17 @@
 """What a request to import asks for: the format by its Content-Type, the rest by its query."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from saas import context
 from saas.db.imports.head import SourceWish, checked_delimiter
-from saas.db.imports.service import ImportService, ImportWish
+from saas.db.imports.service import ImportWish
 from saas.db.imports.source import Format
-from saas.db.imports.tables import ImportRead
-from saas.db.imports.upload import Body, Upload, discard
 from saas.db.query import bad_parameter
 from saas.errors import BadRequest, UnsupportedMediaType
 from saas.web.described import Parameter, query_parameter
-from saas.web.known_parameters import refuse_unknown_parameters
 from saas.web.pages import query_pairs
 from saas.web.routed import AnyRequest
 
@@ -23,26 +20,15 @@ FORMATS: dict[bytes, Format] = {
     b"application/x-ndjson": "jsonl",
     b"application/jsonl": "jsonl",
 }
+# No two runs of spaces meet in it, and none ends it: all ways to share a long one would be tried.
 _MEDIA_TYPE = re.compile(
-    rb'\s*([a-z0-9.+/-]+)\s*(?:;\s*(?:charset\s*=\s*"?([a-z0-9_-]+)"?|header\s*=\s*present)\s*)*;?\s*',
+    rb'([a-z0-9.+/-]+)(?:\s*;\s*(?:charset\s*=\s*"?([a-z0-9_-]+)"?|header\s*=\s*present))*(?:\s*;)?',
     re.IGNORECASE,
 )
 _MOST_COLUMNS = 1_000
 
 _CONFLICTS = ("error", "skip", "update")
 _MODES = ("partial", "atomic")
-
-
-class SpooledUpload:
-    """A file that was received, before it is known whether it is wanted."""
-
-    def __init__(self, service: ImportService, upload: Upload) -> None:
-        self.upload = upload
-        self.digest = upload.digest
-        self._service = service
-
-    async def discard(self) -> None:
-        await discard(self._service.database, self.upload)
 
 
 def media_type(request: AnyRequest) -> tuple[Format, str | None]:
@@ -53,7 +39,7 @@ def media_type(request: AnyRequest) -> tuple[Format, str | None]:
             found.append(value)
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise UnsupportedMediaType("Send the body without Content-Encoding.")
-    match = _MEDIA_TYPE.fullmatch(found[0]) if len(found) == 1 else None
+    match = _MEDIA_TYPE.fullmatch(found[0].strip()) if len(found) == 1 else None
     format = FORMATS.get(match[1].lower()) if match else None
     if match is None or format is None:
         raise UnsupportedMediaType("Send the file as text/csv or application/x-ndjson.")
@@ -74,7 +60,8 @@ def import_wish(request: AnyRequest, resource: str) -> ImportWish:
     wish: dict[str, Any] = {
         "on_conflict": _one_of("on_conflict", given.get("on_conflict", "error"), _CONFLICTS),
         "mode": _one_of("mode", given.get("mode", "partial"), _MODES),
-        "dry_run": is_set(request, "dry_run"),
+        "dry_run": _is_set(given, "dry_run"),
+        "again": _is_set(given, "again"),
     }
     source = SourceWish(
         format=format,
@@ -85,39 +72,8 @@ def import_wish(request: AnyRequest, resource: str) -> ImportWish:
     return ImportWish(resource=resource, source=source, **wish)
 
 
-def is_set(request: AnyRequest, name: str) -> bool:
-    return _one_of(name, dict(query_pairs(request)).get(name, "false"), ("true", "false")) == "true"
-
-
-async def spool(request: AnyRequest, service: ImportService, resource: str) -> SpooledUpload:
-    """Receive the file of a request. Raises what is wrong with either."""
-    await refuse_unknown_parameters(request)
-    wish = import_wish(request, resource)
-    body = _admitted(request, f"{resource}:write")
-    upload = await service.receive(wish, body, length=content_length(request))
-    return SpooledUpload(service, upload)
-
-
-async def spool_rest(
-    request: AnyRequest, service: ImportService, record: ImportRead
-) -> SpooledUpload | None:
-    """Receive the rest of the file of an import; None for an empty body."""
-    await refuse_unknown_parameters(request)
-    length = content_length(request)
-    is_chunked = any(name == b"transfer-encoding" for name, _ in request.scope["headers"])
-    if not length and not is_chunked:
-        return None
-    media_type(request)
-    body = _admitted(request, f"{record.resource}:write")
-    upload = await service.receive_rest(record.id, body, length=length)
-    return SpooledUpload(service, upload)
-
-
-async def _admitted(request: AnyRequest, permission: str) -> Body:
-    """The body, as long as the caller may send it: an upload may last for hours."""
-    async for data in request.stream():
-        await context.require_admission(permission)
-        yield data
+def _is_set(given: Mapping[str, str], name: str) -> bool:
+    return _one_of(name, given.get(name, "false"), ("true", "false")) == "true"
 
 
 def _one_of(name: str, text: str, allowed: tuple[str, ...]) -> str:

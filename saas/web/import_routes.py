@@ -7,7 +7,8 @@ from litestar.types import ASGIApp
 from saas.db.imports.tables import ImportRead
 from saas.web.answer import Answer, json_answer
 from saas.web.described import described
-from saas.web.import_request import PARAMETERS, SpooledUpload, is_set, spool
+from saas.web.import_request import PARAMETERS
+from saas.web.import_upload import SpooledUpload, spool
 from saas.web.routed import AnyRequest, Routed
 from saas.web.uploads import upload_or
 
@@ -23,7 +24,7 @@ def import_handler(resource: Routed) -> HTTPRouteHandler:
 
     async def import_rows(request: AnyRequest) -> ASGIApp:
         spooled = await upload_or(request, receive)
-        return import_answer(await service.begin(spooled.upload, again=is_set(request, "again")))
+        return import_answer(await service.begin(spooled.upload))
 
     declared = described(
         f"{name}.import",

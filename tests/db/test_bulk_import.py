@@ -152,6 +152,24 @@ async def test_rows_with_one_key_count_as_if_they_came_one_after_another(
         assert [r.budget_cents for r in (await projects.list()).items] == [cents]
 
 
+@pytest.mark.parametrize("on_conflict", ["error", "skip"])
+@pytest.mark.parametrize("is_typed", [True, False])
+async def test_the_first_row_with_a_key_stays_whatever_columns_the_next_one_has(
+    twin: Twin, projects: Any, on_conflict: str, is_typed: bool
+) -> None:
+    target = into(projects, ProjectCreate) if is_typed else projects.inner
+    # The last row has the columns of the first one.
+    rows = [{"name": "Other"}, {"name": "Same", "is_active": False}, {"name": "Same"}]
+
+    done = await imported(twin, target, rows, on_conflict=on_conflict)
+
+    assert done.inserted == 2
+    assert [error.line for error in done.errors] == ([3] if on_conflict == "error" else [])
+    async with twin.transaction(read_only=True):
+        found = {row.name: row.is_active for row in (await projects.list()).items}
+    assert found == {"Other": True, "Same": False}
+
+
 async def test_a_reference_to_no_live_row_is_refused(twin: Twin, projects: Any, tasks: Any) -> None:
     async with twin.transaction():
         live = await projects.create({"name": "Live"})

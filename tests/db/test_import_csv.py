@@ -107,6 +107,16 @@ def test_a_line_that_is_no_csv_costs_no_other() -> None:
     assert rows[0].source == ['"Open,1']
 
 
+def test_lines_that_each_open_a_quote_are_read_once() -> None:
+    """To look for the end of each one's quote through all that follow would take minutes."""
+    lines = 150_000
+
+    rows = read(b"name\n" + b'x","\n' * lines + b'"Shut" late\nGood\n', target=projects)
+
+    assert len(errors(rows)) == lines + 1
+    assert rows[-1].values == {"name": "Good"}
+
+
 def test_a_row_of_another_width_is_told() -> None:
     rows = read(b"name,description\nOne\nOne,two\nOne,two,three\n")
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextvars import Context
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -223,3 +224,19 @@ async def test_pieces_are_gone_as_their_rows_go_in(service: ImportService) -> No
         record = await records.peek(id)
         assert (record.next_chunk, record.chunks) == (4, before[0])
         assert await pieces.fetch(id, 4) == FILE.encode()[2_800:3_500]
+
+
+async def test_the_same_file_of_another_tenant_holds_nobody_up(database: Database) -> None:
+    digest = uuid4().bytes * 2
+
+    async def ask_as_another() -> UUID | None:
+        with acting_as(someone()):
+            async with transaction(database):
+                return await records.same_as(digest)
+
+    async with transaction(database):
+        await records.same_as(digest)
+        # In a task: the transaction here is not its own.
+        other = asyncio.create_task(ask_as_another(), context=Context())
+
+        assert await asyncio.wait_for(other, 10) is None

@@ -11,7 +11,7 @@ import pytest
 from saas.context import Principal, acting_as
 from saas.db import lanes as lanes_module
 from saas.db.connection import TenantConnection
-from saas.db.lanes import LOOK_UPS, Lanes, LaneSizes
+from saas.db.lanes import IMPORTS, LOOK_UPS, Lanes, LaneSizes
 from saas.db.pool import Pool
 from saas.db.transaction import Transaction
 from saas.errors import TooManyAtOnce, Unavailable
@@ -118,14 +118,17 @@ async def test_a_tenant_alone_has_more_than_one_among_others() -> None:
     assert taken(one) == 1
 
 
-async def test_look_ups_neither_disturb_a_tenant_nor_have_more_than_its_part() -> None:
+@pytest.mark.parametrize("lane", [LOOK_UPS, IMPORTS])
+async def test_a_lane_of_no_tenant_neither_disturbs_one_nor_has_more_than_its_part(
+    lane: str,
+) -> None:
     clock, tenant = Clock(), uuid4()
     lanes: Lanes[None] = Lanes(LaneSizes(alone=4, among_others=2), clock=clock)
 
     for _ in range(2):
-        assert lanes.has_room(LOOK_UPS)
-        lanes.enter(LOOK_UPS)
-    assert not lanes.has_room(LOOK_UPS)
+        assert lanes.has_room(lane)
+        lanes.enter(lane)
+    assert not lanes.has_room(lane)
     for _ in range(4):
         assert lanes.has_room(tenant)
         lanes.enter(tenant)
@@ -149,6 +152,79 @@ async def test_a_tenant_that_is_alone_again_gets_all_that_stands_free(
 
     held += await asyncio.gather(*waiting)
     for connection in held:
+        pool.release(connection)
+
+
+Spell = Callable[[float], None]
+
+
+@pytest.fixture
+def lately(monkeypatch: pytest.MonkeyPatch) -> Spell:
+    """Sets for how many seconds a tenant that was here counts as at work; fewer than before is as
+    if that time had passed."""
+    return lambda seconds: monkeypatch.setattr(lanes_module, "_LATELY_SECONDS", seconds)
+
+
+async def crowded(pool: Pool, one: UUID) -> TenantConnection:
+    """What `one` holds, which is its share while another tenant was here lately."""
+    held = await pool.acquire(one)
+    pool.release(await pool.acquire(uuid4()))
+    return held
+
+
+async def in_line(pool: Pool, tenant: UUID) -> asyncio.Task[TenantConnection]:
+    task = asyncio.create_task(pool.acquire(tenant))
+    await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+@pytest.mark.parametrize("seconds", [0.1, 60])
+async def test_who_waits_gets_what_stands_free_once_the_others_are_long_gone(
+    new_pool: NewPool, lately: Spell, seconds: float
+) -> None:
+    lately(60)
+    pool, one = new_pool(1, size=5, seconds=seconds), uuid4()
+    held = [await crowded(pool, one)]
+    waiting = [await in_line(pool, one) for _ in range(3)]
+
+    lately(0)
+
+    # Nothing comes back, nobody else asks, and one of them has to connect.
+    held += await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    for connection in held:
+        pool.release(connection)
+
+
+async def test_who_comes_later_passes_nobody_of_the_own_tenant(
+    new_pool: NewPool, lately: Spell
+) -> None:
+    lately(60)
+    pool, one = new_pool(1, seconds=60), uuid4()
+    held = await crowded(pool, one)
+    first = await in_line(pool, one)
+
+    lately(0)
+    second = asyncio.create_task(pool.acquire(one))
+    done, _ = await asyncio.wait({first, second}, return_when="FIRST_COMPLETED", timeout=10)
+
+    assert done == {first}
+    pool.release(held)
+    for task in (first, second):
+        pool.release(await task)
+
+
+async def test_a_lost_connection_of_the_last_other_tenant_makes_room_for_all_it_can(
+    new_pool: NewPool, lately: Spell
+) -> None:
+    lately(0)
+    pool, one = new_pool(1, size=5, seconds=60), uuid4()
+    held, other = await pool.acquire(one), await pool.acquire(uuid4())
+    waiting = [await in_line(pool, one) for _ in range(3)]
+
+    pool.discard(other)
+
+    for connection in [held, *await asyncio.wait_for(asyncio.gather(*waiting), 10)]:
         pool.release(connection)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -110,6 +111,31 @@ async def test_a_lingering_read_is_never_seen_by_the_next_tenant(pool: Pool) -> 
     for tenant in (first, second, first):
         assert await ask(pool, tenant, WHO) == str(tenant)
         assert await ask(pool, tenant, WHO, read_only=False) == str(tenant)
+
+
+class Slow(TenantConnection):
+    """Is never made ready."""
+
+    made: asyncio.Queue["Slow"]
+
+    async def set_type_codec(self, *_: Any, **__: Any) -> None:
+        self.made.put_nowait(self)
+        await asyncio.Event().wait()
+
+
+async def test_a_request_that_ends_while_it_connects_leaves_no_connection(
+    settings: Settings,
+) -> None:
+    Slow.made = asyncio.Queue()
+    pool = Pool(str(settings.database_url), Slow, size=1, acquire_timeout_seconds=5)
+    connecting = asyncio.create_task(pool.acquire())
+    connection = await asyncio.wait_for(Slow.made.get(), 10)
+
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+
+    assert connection.is_closed()
+    await pool.close()
 
 
 async def test_an_unreachable_server_is_one_clear_error() -> None:

@@ -77,6 +77,7 @@ async def break_off(
     app: Any, tenant: Any, path: str, *pieces: bytes, length: int | None = None
 ) -> int | None:
     """Send the pieces of a file and hang up; the status of the answer, if there was one."""
+    path, _, query = path.partition("?")
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     sent: list[Any] = []
 
@@ -94,7 +95,7 @@ async def break_off(
         "method": "POST",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": headers,
     }
     await asyncio.create_task(app(scope, receive, send), context=Context())

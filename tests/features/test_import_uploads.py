@@ -107,6 +107,13 @@ async def test_a_refused_header_leaves_nothing_behind(app: Any, tenant: Any) -> 
     assert (await tenant.get("/v1/imports")).json()["items"] == []
 
 
+async def test_a_refused_query_leaves_nothing_behind(tenant: Any) -> None:
+    for query in ({"again": "maybe"}, {"mode": "half"}, {"map": "x"}):
+        assert_refused(await send(tenant, FILE, **query), 400, "bad_request")
+
+    assert (await tenant.get("/v1/imports")).json()["items"] == []
+
+
 async def test_a_file_has_a_largest_size(settings: Any, serve: Any, tenant: Any) -> None:
     small = create_app(msgspec.structs.replace(settings, max_import_bytes=2_000))
     async with serve(small) as http:
@@ -144,6 +151,7 @@ async def test_a_refusal_under_a_key_is_decided_anew(tenant: Any) -> None:
     assert_refused(await send(tenant, "nmae\nOne\n", **key), 422, "invalid")
     assert_refused(await send(tenant, FILE, **key, mode="half"), 400, "bad_request")
     assert_refused(await send(tenant, FILE, **key, unknown="1"), 400, "bad_request")
+    assert_refused(await send(tenant, FILE, **key, again="maybe"), 400, "bad_request")
 
     assert (await send(tenant, "name\nOne\n", **key)).status_code == 202
 
@@ -158,10 +166,48 @@ async def test_a_resume_may_have_a_key_as_well(app: Any, tenant: Any) -> None:
     await ended(tenant, first.json()["id"])
 
     assert first.status_code == 202
+    assert_replays(await tenant("POST", path, **options), first)
+    other = await tenant("POST", path, content=DATA, headers=options["headers"])
+    assert_refused(other, 422, "idempotency_key_reused")
+    longer = await tenant("POST", path, content=DATA + b"x", headers=options["headers"])
+    assert_refused(longer, 409, "conflict")
     empty = keyed()
     told = await tenant.post(path, **empty)
     assert_replays(await tenant.post(path, **empty), told)
     assert len(await names_of(tenant)) == 60
+
+
+async def test_what_was_asked_of_the_beginning_is_true_of_the_rest(app: Any, tenant: Any) -> None:
+    first = await imported(tenant, FILE)
+    assert first["inserted"] == 60
+    for rest in (DATA[1234:], b""):
+        here = WHOLE - len(rest)
+        await break_off(app, tenant, "/v1/projects/import?again=true", DATA[:here], length=WHOLE)
+        broken = (await tenant.get("/v1/imports")).json()["items"][0]
+        path = f"/v1/imports/{broken['id']}/resume"
+
+        resumed = await tenant("POST", path, content=rest, headers=CSV)
+
+        assert resumed.json()["id"] == broken["id"] != first["id"]
+        assert counts(await ended(tenant, broken["id"])) == (60, 0, 0, 0, 60)
+
+
+@pytest.mark.parametrize("length", [WHOLE, None])
+async def test_a_resume_that_its_key_refuses_costs_nothing_of_the_file(
+    app: Any, tenant: Any, length: int | None
+) -> None:
+    await break_off(app, tenant, "/v1/projects/import", DATA[:1234], length=length)
+    path = f"/v1/imports/{(await only_import_of(tenant))['id']}/resume"
+    key = keyed()
+    assert_refused(await tenant.post(path, **key), 409, "upload_incomplete")
+
+    rest = {"content": DATA[1234:], "headers": {**CSV, **key["headers"]}}
+    assert_refused(await tenant("POST", path, **rest), 422, "idempotency_key_reused")
+
+    kept = await only_import_of(tenant)
+    assert (kept["status"], kept["bytes_received"]) == ("interrupted", WHOLE)
+    assert (await tenant.post(path)).status_code == 202
+    assert counts(await ended(tenant, kept["id"])) == (60, 60, 0, 0, 0)
 
 
 async def test_absent_imports_are_absent(tenant: Any) -> None:

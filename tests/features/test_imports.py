@@ -1,5 +1,6 @@
 """`POST /v1/R/import` and what becomes of the file."""
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -90,6 +91,20 @@ async def test_bad_rows_come_back_as_a_file_and_go_in_once_corrected(tenant: Any
     corrected = file.replace(",x,", ",1,").replace(",2x,", ",2,").replace("Q,,", "Quill,,")
     assert counts(await imported(tenant, corrected)) == (3, 3, 0, 0, 0)
     assert await names_of(tenant) == ["=1+1", "=2+2", "Good", "One", "Quill"]
+
+
+async def test_no_column_of_the_file_of_bad_rows_is_a_formula(tenant: Any) -> None:
+    """Whoever opens it is not who has named the columns."""
+    mapped = json.dumps({"=1+1": None, "-Budget": "budget_cents"})
+    record = await imported(tenant, "name,=1+1,-Budget\nOne,,x\n", map=mapped)
+
+    file = await bad_rows_of(tenant, record["id"])
+
+    assert file.splitlines()[0] == "name,'=1+1,'-Budget,reason"
+    again = await imported(tenant, file + "\n", map=mapped)
+    assert await bad_rows_of(tenant, again["id"]) == file
+    corrected = file.replace("One,,x", "One,,7")
+    assert counts(await imported(tenant, corrected, map=mapped)) == (1, 1, 0, 0, 0)
 
 
 async def test_json_lines_are_typed_like_a_create(tenant: Any) -> None:
@@ -234,6 +249,30 @@ async def test_a_header_that_is_wrong_names_the_columns(tenant: Any) -> None:
     assert "There are: name, description" in refused[0]["message"]
 
 
+async def test_a_header_of_very_many_columns_is_told_some_faults_at_once(tenant: Any) -> None:
+    """Where each is looked for among the others, this takes minutes."""
+    twice = await send(tenant, "x," * 120_000 + "x\nOne\n", map='{"x": "name"}')
+    unknown = await send(tenant, ",".join(str(n) for n in range(20_000)) + "\nOne\n")
+
+    (error,) = assert_refused(twice, 422, "invalid")["errors"]
+    assert (error["pointer"], error["code"]) == ("/x", "duplicate")
+    assert len(assert_refused(unknown, 422, "invalid")["errors"]) == 50
+
+
+async def test_a_header_in_another_encoding_is_told_so(tenant: Any) -> None:
+    file = f"name,Größe~{'x' * 300}\nOne,7\n".encode("windows-1252")
+    mapped = json.dumps({file.decode("windows-1252").partition("\n")[0][5:]: None})
+
+    answer = await send(tenant, file)
+
+    (error,) = assert_refused(answer, 422, "invalid")["errors"]
+    assert (error["pointer"][:9], error["code"]) == ("/Gr\ufffd\ufffde~0x", "invalid_encoding")
+    assert len(error["pointer"]) < 250
+    assert "charset" in error["message"]
+    told = {"Content-Type": "text/csv; charset=windows-1252"}
+    assert (await imported(tenant, file, headers=told, map=mapped))["inserted"] == 1
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -247,6 +286,24 @@ async def test_other_kinds_of_body_are_refused(tenant: Any, headers: Any) -> Non
     assert_refused(
         await send(tenant, "name\nOne\n", headers=headers), 415, "unsupported_media_type"
     )
+
+
+async def test_a_long_run_of_spaces_in_a_header_is_read_at_once(tenant: Any) -> None:
+    """Where two parts of a pattern may share it, a million would take an hour."""
+    for name, value in (("import", "text/csv"), ("batch", "application/json")):
+        spaced = {"Content-Type": f"{value}{' ' * 1_000_000}x"}
+        answer = await tenant.post(f"/v1/projects/{name}", content=b"name\n", headers=spaced)
+        assert_refused(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["TEXT/CSV", " text/csv ; ", 'text/csv ;charset = "UTF-8" ; header=present', "text/csv;"],
+)
+async def test_a_media_type_has_several_spellings(tenant: Any, spelling: str) -> None:
+    answer = await send(tenant, "name\nOne\n", headers={"Content-Type": spelling})
+
+    assert answer.status_code == 202, answer.text
 
 
 async def test_a_file_says_what_it_is_written_in(tenant: Any) -> None:

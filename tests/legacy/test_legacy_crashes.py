@@ -1,5 +1,7 @@
 """A migration that is cut off at any point of a batch, and goes on: no row twice, none left out."""
 
+import os
+import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -113,6 +115,24 @@ async def test_batch_whose_outcome_nobody_knows_stops_the_migration(
 
     with pytest.raises(ConfigurationError, match="nobody knows whether the last batch is in"):
         await job.run()
+
+
+def test_checkpoint_outlives_a_loss_of_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First what is in the file, then its name: a folder is written for itself."""
+    synced: list[bool] = []
+    sync = os.fsync
+
+    def watched(file: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(file).st_mode))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with opened_checkpoint(tmp_path / "checkpoint", "of", restart=False) as checkpoint:
+        checkpoint.prepare(Pending("7", checkpoint.position))
+
+    assert synced == [False, True]
 
 
 def test_checkpoint_belongs_to_one_migration_and_one_process(tmp_path: Path) -> None:

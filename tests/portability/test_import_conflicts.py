@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from archives import with_rows
 
@@ -292,6 +293,37 @@ async def test_two_imports_of_one_tenant_at_once_make_it_once(
     assert len(refusals) == 3
     assert all(isinstance(refusal, Conflict) for refusal in refusals)
     assert there("SELECT count(*) FROM tenants WHERE id = %s", lived_in.tenant_id) == [(1,)]
+
+
+async def until_somebody_waits(here: Any) -> None:
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'saas'"
+    for _ in range(400):
+        if here(waiting):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+async def test_tenant_that_is_offboarded_while_its_import_waits_takes_no_rows(
+    lived_in: Any, changed: Any, bring: Any, http: httpx.AsyncClient, here: Any, postgres: Any
+) -> None:
+    before = here.of(lived_in.tenant_id)
+    with psycopg.connect(postgres.dsn(postgres.superuser, "saas")) as offboarding:
+        offboarding.execute(
+            f"SET LOCAL app.tenant_id = '{lived_in.tenant_id}'; SET LOCAL app.actor = 'platform:x';"
+            "UPDATE tenants SET status = 'deleting', purge_at = now() + '1 day' "
+            f"WHERE id = '{lived_in.tenant_id}'"
+        )
+        bringing = asyncio.create_task(bring(http, changed[0], on_conflict="update"))
+        await until_somebody_waits(here)
+
+    refused = await bringing
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "wrong_tenant_status")
+    after = here.of(lived_in.tenant_id)
+    assert {name: after[name] for name in ("projects", "members")} == {
+        name: before[name] for name in ("projects", "members")
+    }
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ async def bad_rows_csv(record: ImportRecord, target: BulkTarget) -> AsyncGenerat
     name = reason_column(target)
     header = list(record.go_on_at().header or target.columns)
     read = _cells_of_csv if record.options.format == "csv" else _cells_of_json(target)
-    lines = [[*(c for c in header if c.strip() != name), name]]
     places = [place for place, column in enumerate(header) if column.strip() != name]
+    lines = [[*(_safe(header[place]) for place in places), name]]
     rows = _bad_rows.stream(where(import_id=record.id, sort="line"), batch=_ROWS)
     async with aclosing(rows):
         async for row in rows:

@@ -1,6 +1,7 @@
 """The cells of a CSV row as values of the resource's columns."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from saas.db.cells import cell_text
 from saas.db.imports.source import HeaderFault
 from saas.db.imports.text import BAD_BYTES
 
+_BAD_NAME = "It is not in the encoding of the file: say which that is by its charset."
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII).fullmatch
 _BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "1"), True),
@@ -25,6 +27,12 @@ def reason_column(target: BulkTarget) -> str:
     """The column that a list of refused rows has more than the file they came from. It is passed
     over when they come back."""
     return "reason" if "reason" not in target.columns else "import_reason"
+
+
+def heading(cell: str) -> str:
+    """The name in a cell of the first row."""
+    name = cell.strip()
+    return cell_text(name) if name else name
 
 
 class _Cell(NamedTuple):
@@ -44,7 +52,8 @@ class CellTypes:
         self, target: BulkTarget, columns: Mapping[str, str | None], header: Sequence[str]
     ) -> None:
         fields = {field.name: field for field in target.fields}
-        names = [_column_of(name.strip(), columns, target) for name in header]
+        header = [heading(cell) for cell in header]
+        names = [_column_of(name, columns, target) for name in header]
         _check(names, header, columns, target)
         self._width = len(names)
         self._cells = [_cell(fields[name]) if name in fields else None for name in names]
@@ -85,16 +94,20 @@ def _check(
 ) -> None:
     faults: dict[str, Any] = {}
     allowed = ", ".join(target.columns)
+    # A header may have a hundred thousand columns: none of them is looked for in a list.
+    times, headings = Counter(names), frozenset(header)
     for name, given in zip(names, header, strict=True):
-        if name is not None and name not in target.columns:
+        if BAD_BYTES in given:
+            faults[given] = ("invalid_encoding", _BAD_NAME)
+        elif name is not None and name not in target.columns:
             faults[given] = ("unknown_field", f"There is no such column. There are: {allowed}.")
-        elif name is not None and names.count(name) > 1:
+        elif name is not None and times[name] > 1:
             faults[given] = ("duplicate", f"Several columns are {name}.")
     for field in target.fields:
-        if field.required and field.name not in names:
+        if field.required and field.name not in times:
             faults[field.name] = ("missing_field", "The header lacks this column.")
     for given in columns:
-        if given not in {name.strip() for name in header}:
+        if given not in headings:
             faults[given] = ("unknown_column", "It is mapped, but the header lacks it.")
     if faults:
         raise HeaderFault(faults)

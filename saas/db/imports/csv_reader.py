@@ -7,6 +7,8 @@ how cells become values.
 import csv
 import io
 from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from saas.db.bulk_results import RowError, shown
 from saas.db.bulk_target import BulkTarget
@@ -60,7 +62,7 @@ class CsvReader:
         position.carry = b""
         if lines and not is_last and not lines[-1].endswith("\n"):
             # Perhaps half a line, perhaps half a line end.
-            position.carry = lines.pop().encode("utf-8", "surrogatepass")
+            position.carry = _bytes(lines.pop())
         return lines
 
     def _records(
@@ -70,31 +72,62 @@ class CsvReader:
         if position.is_skipping and lines:
             position.is_skipping, done = False, 1
         first = position.line
+        doom = _Doom(0, "")
+        sizes: list[int] = []
         while done < len(lines):
-            begin = done
-            reader = csv.reader(lines[begin:], strict=True, delimiter=self._options.delimiter)
+            begin, is_doomed = done, done < doom.until
+            end = begin + 1 if is_doomed else len(lines)
+            reader = self._reader(lines, begin, end)
             try:
                 for cells in reader:
                     yield first + done, cells
                     done = begin + reader.line_num
             except csv.Error as error:
-                if not is_last and _OPEN_QUOTE in str(error) and self._hold(lines[done:]):
-                    break
-                yield first + done, _malformed(first + done, lines[done], str(error))
+                fault, is_open = str(error), _OPEN_QUOTE in str(error)
+                if not is_doomed:
+                    doom = _Doom(end if is_open else begin + reader.line_num - 1, fault)
+                elif is_open:
+                    fault = doom.fault
+                if not is_last and _OPEN_QUOTE in fault:
+                    sizes = sizes or _sizes(lines)
+                    if sizes[done] + len(position.carry) <= MAX_ROW_BYTES:
+                        position.carry = _bytes("".join(lines[done:])) + position.carry
+                        break
+                yield first + done, _malformed(first + done, lines[done], fault)
                 done += 1
         position.line = first + done
+        yield from self._without_end()
+
+    def _without_end(self) -> Iterator[tuple[int, ReadRow]]:
+        """A line that is too long already, of which more is to come."""
+        position = self.position
         if len(position.carry) > MAX_ROW_BYTES:
             if not position.is_skipping:
                 yield position.line, ReadRow(position.line, too_long(position.line), [])
             position.carry, position.is_skipping = b"", True
 
-    def _hold(self, lines: list[str]) -> bool:
-        """Carry `lines` over, unless a row would be too long with them."""
-        held = "".join(lines).encode("utf-8", "surrogatepass")
-        if len(held) + len(self.position.carry) > MAX_ROW_BYTES:
-            return False
-        self.position.carry = held + self.position.carry
-        return True
+    def _reader(self, lines: list[str], begin: int, end: int) -> Any:
+        # No slice: there may be as many readers as lines.
+        some = map(lines.__getitem__, range(begin, end))
+        return csv.reader(some, strict=True, delimiter=self._options.delimiter)
+
+
+class _Doom(NamedTuple):
+    """A row that was read in vain had a quote open at the end of each of its lines, until the one
+    where it failed. So no row that begins in one of these and is open at its end needs to be
+    followed any further: it fails there too, with the same fault."""
+
+    until: int
+    fault: str
+
+
+def _sizes(lines: list[str]) -> list[int]:
+    """How many bytes there are from each line on."""
+    return list(accumulate(len(_bytes(line)) for line in reversed(lines)))[::-1]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _malformed(line: int, text: str, reason: str) -> ReadRow:

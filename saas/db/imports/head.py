@@ -3,16 +3,21 @@
 import csv
 import io
 from collections.abc import Mapping
+from itertools import islice
 
 import msgspec
 
 from saas.db.bulk_target import BulkTarget
+from saas.db.imports.cell_types import heading
 from saas.db.imports.piece import reader_for
 from saas.db.imports.source import Format, HeaderFault, Position, SourceOptions
-from saas.db.imports.text import KNOWN_ENCODINGS, decode, encoding_of
+from saas.db.imports.text import BAD_BYTES, KNOWN_ENCODINGS, decode, encoding_of
+from saas.db.value_faults import named_step
 from saas.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
 
 _DELIMITERS = ",;\t|"
+# Of a header that has nothing to do with the resource nobody reads more.
+_MOST_FAULTS = 50
 
 
 class SourceWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,7 @@ def _delimiter_of(text: str, target: BulkTarget, columns: Mapping[str, str | Non
             header = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
         except csv.Error:
             return 0
-        return sum(name.strip() in known for name in header)
+        return sum(heading(name) in known for name in header)
 
     return max(_DELIMITERS, key=names)
 
@@ -74,8 +79,8 @@ def _check_header(target: BulkTarget, options: SourceOptions, head: bytes, *, is
         row = next(iter(reader.read(head, is_last=is_all)), None)
     except HeaderFault as refused:
         faults = [
-            FieldError(f"/{name.replace('~', '~0').replace('/', '~1')}", code, message)
-            for name, (code, message) in refused.faults.items()
+            FieldError(_pointer(name), code, message)
+            for name, (code, message) in islice(refused.faults.items(), _MOST_FAULTS)
         ]
         raise Invalid(
             "The first row does not name the columns. See errors.", errors=faults
@@ -84,3 +89,8 @@ def _check_header(target: BulkTarget, options: SourceOptions, head: bytes, *, is
         # What came before any header can only be a line that is no CSV.
         fault = "There is none." if row is None else "It is no CSV."
         raise Invalid(f"The first row has to name the columns. {fault}")
+
+
+def _pointer(name: str) -> str:
+    # The mark has no UTF-8 form, and so no answer could hold it.
+    return "/" + named_step(name.replace(BAD_BYTES, "\ufffd"))

@@ -21,7 +21,8 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What whoever works on an import has to know of it."""
+    """What whoever works on an import has to know of it. `source` are its SourceOptions and, beside
+    them, `again`, which its digest must not depend on."""
 
     id: UUID
     resource: str
@@ -51,6 +52,11 @@ class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
             mode=self.mode,
             dry_run=self.dry_run,
         )
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it goes in though the same file was sent for the same before."""
+        return bool(self.source.get("again"))
 
     @property
     def is_whole(self) -> bool:

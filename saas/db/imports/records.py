@@ -1,6 +1,7 @@
 """Imports in their table: begun, received, taken up, brought forward, ended. Each function works in
 the current transaction, on imports of the bound tenant."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -40,12 +41,14 @@ _imports = table_of(Import)
 _ABANDONED = text("interval '7 days'")
 
 
-async def begin(options: ImportOptions, worker: UUID, *, bytes_expected: int | None) -> UUID:
+async def begin(
+    options: ImportOptions, worker: UUID, *, bytes_expected: int | None, again: bool
+) -> UUID:
     """A new import, of whose file nothing is here yet."""
     rows = await _run(
         _BEGIN,
         resource=options.resource,
-        source=msgspec.to_builtins(options.source),
+        source={**msgspec.to_builtins(options.source), "again": again},
         format=options.source.format,
         mode=options.mode,
         on_conflict=options.on_conflict,
@@ -100,7 +103,10 @@ async def beat(workers: Sequence[UUID]) -> None:
 async def same_as(digest: bytes) -> UUID | None:
     """The latest import of the same file in the same way, unless it has failed. Nobody else of the
     tenant asks for this digest before the transaction ends."""
-    await _run(_LOCK, number=int.from_bytes(digest[:8], signed=True))
+    # Locks are of the whole database: by the digest alone, another tenant that sends the same file
+    # would wait, and learn of this one.
+    own = hashlib.sha256(context.principal().tenant_id.bytes + digest).digest()
+    await _run(_LOCK, number=int.from_bytes(own[:8], signed=True))
     rows = await _run(_SAME, digest=digest)
     return rows[0][0] if rows else None
 

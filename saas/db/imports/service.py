@@ -19,6 +19,7 @@ from saas.db.imports.upload import (
     Body,
     Spool,
     Upload,
+    UploadComplete,
     UploadIncomplete,
     digest_of,
     put_back,
@@ -34,13 +35,14 @@ imports: TenantRepository[Import, ImportRead] = TenantRepository(Import, ImportR
 
 
 class ImportWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of an import."""
+    """What is asked of an import. `again` is for a file that was sent for the same before."""
 
     resource: str
     source: SourceWish
     on_conflict: OnConflict = "error"
     mode: Mode = "partial"
     dry_run: bool = False
+    again: bool = False
 
 
 class ImportService:
@@ -81,33 +83,36 @@ class ImportService:
         worker = uuid4()
         async with apart(self.database):
             await records.drop_abandoned()
-            id = await records.begin(options, worker, bytes_expected=length)
+            id = await records.begin(options, worker, bytes_expected=length, again=wish.again)
         spool = Spool(self.database, id, worker, most=most)
         await self._fill(spool, id, worker, put_back(head, body))
         return Upload(id, worker, digest_of(options, spool.sha256))
 
     async def receive_rest(self, id: UUID, body: Body, *, length: int | None) -> Upload:
         """Take in what is missing of a file whose upload broke off: the rest, or the whole file
-        again if its length says so. Raises Conflict where nothing is missing, or something else."""
+        again if its length says so. Raises Conflict for any other, and UploadComplete."""
         worker = uuid4()
         async with apart(self.database):
             record = await records.load(id)
             if record.is_received:
-                raise Conflict("The whole file is here. Resume with an empty body.")
+                raise UploadComplete
             rest = _rest_of(record, body, length)
             await records.change(id, record.worker, worker=worker, status="receiving")
         spool = Spool(self.database, id, worker, most=self._most_bytes() - record.bytes_received)
         await self._fill(spool, id, worker, rest)
         async with apart(self.database):
-            return await self._received(await records.load(id))
+            record = await records.load(id)
+            # From here on it needs no more, whatever becomes of this request.
+            if not await records.change(id, worker, bytes_expected=record.bytes_received):
+                raise Conflict("Another request goes on with this import.")
+            return await self._received(record)
 
-    async def begin(self, upload: Upload, *, again: bool = False) -> ImportRead:
+    async def begin(self, upload: Upload) -> ImportRead:
         """Let the work begin once the current transaction is committed, and tell how it stands.
-        For a file that was sent for the same before, `again` or not at all: then it is the import
-        of that time."""
+        A file that was sent for the same before is the import of that time, unless `again`."""
         record = await records.load(upload.id)
         # A trial stores nothing, and what it tells depends on the rows of today.
-        if not (again or record.dry_run):
+        if not (record.is_again or record.dry_run):
             same = await records.same_as(upload.digest)
             if same is not None:
                 await records.drop(upload.id)
@@ -132,9 +137,8 @@ class ImportService:
         # Whoever still sends it notices at the next piece.
         worker = uuid4()
         await records.change(id, record.worker, worker=worker, status="receiving")
-        return await self.begin(
-            await self._received(msgspec.structs.replace(record, worker=worker))
-        )
+        taken = msgspec.structs.replace(record, worker=worker)
+        return await self.begin(await self._received(taken))
 
     async def _go_on(self, record: ImportRecord) -> ImportRead:
         if record.status != "done" and not self.workers.is_at_work(record.worker):

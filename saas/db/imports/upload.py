@@ -31,6 +31,12 @@ class UploadIncomplete(Conflict):
         )
 
 
+class UploadComplete(Conflict):
+    """There is nothing left to send of the file of an import."""
+
+    detail = "The whole file is here. Resume with an empty body."
+
+
 class Upload(NamedTuple):
     """A file that is here as a whole. `digest` is the same for the same file sent for the same."""
 
@@ -124,3 +130,11 @@ async def discard(database: Database, upload: Upload) -> None:
     """Forget a file that is not wanted after all."""
     async with apart(database):
         await records.drop(upload.id)
+
+
+async def leave(database: Database, upload: Upload) -> None:
+    """Keep a file whose rest has come by a request that was refused."""
+    async with apart(database):
+        await records.change(
+            upload.id, upload.worker, status="interrupted", detail=UploadComplete.detail
+        )

@@ -10,10 +10,9 @@ from saas.db.imports.job import ImportJob, claim
 from saas.db.imports.piece import WrittenPiece, reader_for, write_piece
 from saas.db.imports.record import ImportRecord
 from saas.db.imports.source import Position
+from saas.db.lanes import IMPORTS
 from saas.db.transaction import Transaction
 
-# Not the tenant's: while the rows hold its last connection, what is told of them needs another.
-_LANE = "imports"
 _REFUSED = "{} of {} rows are refused, so none is stored. Correct them and send the file again."
 
 
@@ -46,7 +45,7 @@ async def write_whole(job: ImportJob) -> bool:
 
 async def _begin_anew(job: ImportJob) -> ImportRecord | None:
     """Nothing of a run before has stayed, but what it told."""
-    async with apart(job.database, lane=_LANE):
+    async with apart(job.database, lane=IMPORTS):
         record = await claim(job)
         if record is not None:
             await errors.forget(job.id)
@@ -56,7 +55,7 @@ async def _begin_anew(job: ImportJob) -> ImportRecord | None:
 async def _tell(
     job: ImportJob, written: WrittenPiece, total: ImportResult, position: bytes
 ) -> bool:
-    async with apart(job.database, lane=_LANE):
+    async with apart(job.database, lane=IMPORTS):
         if await claim(job) is None:
             return False
         await errors.keep(job.id, written.result.errors, written.sources)
@@ -72,7 +71,7 @@ async def _tell(
 
 
 async def _end_without_rows(job: ImportJob, record: ImportRecord, total: ImportResult) -> bool:
-    async with apart(job.database, lane=_LANE):
+    async with apart(job.database, lane=IMPORTS):
         if record.mode == "partial" or total.failed == 0:
             return await _end(job, total, status="done")
         detail = _REFUSED.format(total.failed, total.rows_read)

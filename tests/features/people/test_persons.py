@@ -266,6 +266,23 @@ async def test_credential_that_is_no_persons_does_not_join(
     assert (await person.post("/v1/invitations/accept", offer)).status_code == 201
 
 
+async def test_token_that_is_narrow_elsewhere_alone_does_not_join(
+    tenant, other_tenant, join, narrowed, offer
+):
+    """What comes of it would be whole, and open the tenant in which the person is an owner."""
+    viewer = await join(tenant, "viewer")
+    await join(other_tenant, "owner", credential=viewer.key)
+    narrow = narrowed(viewer, role="viewer")
+    permissions = (await viewer.get("/v1/me")).json()["permissions"]
+    assert (await narrow.get("/v1/me")).json()["permissions"] == permissions
+
+    for caller in (narrow, narrowed(viewer, permissions=permissions)):
+        refused = await caller.post("/v1/invitations/accept", offer)
+        assert_refused(refused, 403, "no_member_credential")
+    whole = await narrowed(viewer, role="owner").post("/v1/invitations/accept", offer)
+    assert_refused(whole, 409, "already_member")
+
+
 async def test_bad_credential_beside_a_good_invitation_is_refused(tenant, http, operator, offer):
     tried = [
         {"Authorization": "Bearer x"},

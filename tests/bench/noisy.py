@@ -50,13 +50,16 @@ class Round(NamedTuple):
 @click.option("--rounds", type=click.IntRange(1, 50), default=5)
 @click.option("--connections", type=click.IntRange(1, 1_000), default=64, help="Of the flood.")
 @click.option("--projects", type=click.IntRange(1_000, 10_000_000), default=100_000)
-def main(data: Path, seconds: int, rounds: int, connections: int, projects: int) -> None:
+@click.option("--small", is_flag=True, help="A flood of gets, short lists and creates instead.")
+def main(
+    data: Path, seconds: int, rounds: int, connections: int, projects: int, small: bool
+) -> None:
     """Measure p50 and p99 of a calm tenant's requests, alone and beside another tenant's flood of
     slow lists and large writes. SAAS_TENANT_CONNECTIONS=10 shows it with no share kept free."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
     try:
-        with _running(data.absolute(), projects) as running:
+        with _running(data.absolute(), projects, small=small) as running:
             done = []
             for _ in range(rounds):
                 done.append(_round(running, seconds, connections))
@@ -67,7 +70,7 @@ def main(data: Path, seconds: int, rounds: int, connections: int, projects: int)
 
 
 @contextmanager
-def _running(folder: Path, projects: int) -> Iterator[Running]:
+def _running(folder: Path, projects: int, *, small: bool) -> Iterator[Running]:
     lab.make_folder(folder)
     server = EmbeddedPostgres(folder / "saas")
     platform_key = secrets.token_urlsafe(32)
@@ -82,11 +85,14 @@ def _running(folder: Path, projects: int) -> Iterator[Running]:
         with postgres.connect(server, product.database) as connection:
             dataset.load(connection, [tenant.id for tenant in two], projects)
             rows = dataset.sample(connection, 2, projects)
-        ids = [str(id) for number, id in rows if number == CALM][:1_000]
+        calm, noisy = (
+            [str(id) for number, id in rows if number == whose][:1_000] for whose in (CALM, NOISY)
+        )
+        flood = _small_flood(noisy) if small else _flood()
         yield Running(
             product.url,
-            _write(folder / "calm.requests", _calm(ids), two[CALM].key),
-            _write(folder / "flood.requests", _flood(), two[NOISY].key),
+            _write(folder / "calm.requests", _calm(calm), two[CALM].key),
+            _write(folder / "flood.requests", flood, two[NOISY].key),
         )
 
 
@@ -105,6 +111,13 @@ def _flood() -> Iterator[tuple[str, str]]:
         "POST /v1/projects/batch",
         plans.batch_body(f"{dataset.CREATED_PREFIX}{plans.NUMBER}", rows=200),
     )
+
+
+def _small_flood(ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for id in ids:
+        yield f"GET /v1/projects/{id}", ""
+        yield f"GET /v1{plans.LIST}", ""
+        yield "POST /v1/projects", f'{{"name": "{dataset.CREATED_PREFIX}%015d"}}'
 
 
 def _write(file: Path, requests: Iterator[tuple[str, str]], key: str) -> Path:

@@ -19,6 +19,7 @@ DO $do$
 DECLARE
   audited text; tenant uuid;
 BEGIN
+  SET LOCAL row_security = on;
   SELECT string_agg(tgrelid::regclass::text, ', ') INTO audited
     FROM pg_trigger WHERE tgfoid = 'public.audit_row()'::regprocedure;
   EXECUTE format('LOCK TABLE %s IN SHARE MODE', audited);

@@ -114,10 +114,11 @@ def _flood() -> Iterator[tuple[str, str]]:
 
 
 def _small_flood(ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    created = f'{{"name": "{dataset.CREATED_PREFIX}%015d", "budget_cents": %010d}}'
     for id in ids:
         yield f"GET /v1/projects/{id}", ""
         yield f"GET /v1{plans.LIST}", ""
-        yield "POST /v1/projects", f'{{"name": "{dataset.CREATED_PREFIX}%015d"}}'
+        yield "POST /v1/projects", created
 
 
 def _write(file: Path, requests: Iterator[tuple[str, str]], key: str) -> Path:

@@ -28,6 +28,10 @@ INSERT_MANY = (
     "INSERT INTO projects (tenant_id, name, created_by, updated_by) "
     f"SELECT '{TENANT}', 'Row ' || n, 'test', 'test' FROM generate_series(1, 60) AS n"
 )
+INSERT_TENANT = (
+    "INSERT INTO tenants (id, slug, name, plan, created_by, updated_by) "
+    f"VALUES ('{TENANT}', 'acme', 'Acme', 'free', 'test', 'test')"
+)
 BIND = f"SET app.tenant_id = '{TENANT}'"
 
 
@@ -79,6 +83,32 @@ def test_short_entries_of_the_log_are_whole_for_the_version_before_them(new_data
             "SELECT id, to_jsonb(projects.*) - '{tenant_id,id}'::text[] FROM projects ORDER BY id"
         ).fetchall()
     assert logged == [(id, {"old": None, "new": row}) for id, row in rows]
+
+
+def test_figures_of_a_database_that_is_in_use_begin_with_what_is_there(new_database: Any) -> None:
+    database = new_database(is_migrated=False)
+    migrate(database.url(MIGRATOR), "0011")
+    database.run(BIND, INSERT_TENANT)
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        connection.execute(INSERT_MANY)
+        connection.execute("UPDATE projects SET deleted_at = now() WHERE name = 'Row 1'")
+        connection.execute("UPDATE projects SET is_active = false WHERE name = 'Row 2'")
+
+    migrate(database.url(MIGRATOR))
+
+    with database.connect(PLATFORM) as connection:
+        connection.execute(BIND)
+        state = "sum(live), sum(active), sum(removed), sum(bytes)"
+        done = "sum(created), sum(updated), sum(deleted)"
+        counted = f"SELECT {state} FROM usage_changes WHERE tenant = '{TENANT}' AND entity = %s"
+        found = connection.execute(counted, ["projects"]).fetchone()
+        assert found
+        assert found[:3] == (59, 58, 1)
+        assert found == connection.execute(f"SELECT {state} FROM usage_of_rows()").fetchone()
+        counted = f"SELECT {done} FROM usage_changes WHERE tenant = '{TENANT}'"
+        assert connection.execute(counted).fetchone() == (60, 1, 1)
+        assert connection.execute(f"SELECT {done} FROM usage_of_log()").fetchone() == (60, 1, 1)
 
 
 def _actions(connection: psycopg.Connection[Any]) -> dict[tuple[str, str | None], int]:

@@ -21,4 +21,5 @@ async def forget(tenant_id: UUID) -> None:
     await hold_folding()
     for table in tables_of_figures():
         own = table.c.tenant == bindparam("tenant", type_=Uuid())
+        # unscoped: rows about the tenant, not of it: their column is named otherwise
         await current_transaction().run(Statement(delete(table).where(own)), {"tenant": tenant_id})

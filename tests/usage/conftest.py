@@ -1,5 +1,6 @@
 """Figures of a tenant, past all locks, and what they must come to."""
 
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -8,6 +9,7 @@ from psycopg.rows import dict_row
 
 from saas.context import Principal
 from saas.db.database import Database
+from saas.usage.folding import IN_QUARTER, fold
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +48,95 @@ def used(superuser):
         return {row["meter"]: (row["quantity"], row["events"]) for row in rows}
 
     return figures
+
+
+@pytest.fixture
+def in_tenant(superuser):
+    """Plain SQL as an unnamed job of a tenant, so that it is logged; `%(tenant)s` is its id."""
+
+    def run(tenant, *statements, **values):
+        with superuser.transaction():
+            superuser.execute(f"SET LOCAL app.tenant_id = '{tenant.tenant_id}'")
+            superuser.execute("SET LOCAL app.actor = 'system:plain'")
+            for statement in statements:
+                cursor = superuser.execute(statement, {"tenant": tenant.tenant_id} | values)
+            return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+class Figures(NamedTuple):
+    """What is counted of a tenant: by table, and what was done by quarter, table and actor."""
+
+    held: dict[str, dict[str, int]]
+    done: dict[Any, dict[str, int]]
+
+    @classmethod
+    def of(cls, held: list[Any], done: list[Any]) -> "Figures":
+        return cls(_by("entity", held), _by(("at", "entity", "actor"), done))
+
+
+def _by(key, rows):
+    """Rows by their key; one of zeros is none."""
+    names = (key,) if isinstance(key, str) else key
+    found = {}
+    for row in rows:
+        numbers = {name: int(value) for name, value in row.items() if name not in names}
+        if any(numbers.values()):
+            found[tuple(row[name] for name in names)] = numbers
+    return found
+
+
+@pytest.fixture
+def counted(superuser):
+    """The figures of a tenant, folded or not."""
+
+    def figures(tenant):
+        held = superuser.execute(
+            """SELECT entity, sum(live) AS live, sum(active) AS active, sum(removed) AS removed,
+              sum(bytes) AS bytes
+            FROM (SELECT tenant, entity, live, active, removed, bytes FROM usage_totals
+                  UNION ALL
+                  SELECT tenant, entity, live, active, removed, bytes FROM usage_changes) AS had
+            WHERE tenant = %s GROUP BY entity""",
+            [tenant.tenant_id],
+        ).fetchall()
+        done = superuser.execute(
+            f"""SELECT {IN_QUARTER} AS at, entity, actor, sum(created) AS created,
+              sum(updated) AS updated, sum(deleted) AS deleted
+            FROM (SELECT tenant, at, entity, actor, created, updated, deleted FROM usage_activity
+                  UNION ALL
+                  SELECT tenant, at, entity, actor, created, updated, deleted FROM usage_changes)
+              AS had
+            WHERE tenant = %s GROUP BY 1, 2, 3""",
+            [tenant.tenant_id],
+        ).fetchall()
+        return Figures.of(held, done)
+
+    return figures
+
+
+@pytest.fixture
+def true_figures(in_tenant):
+    """The same from the tenant's rows and log themselves."""
+
+    def figures(tenant):
+        return Figures.of(
+            in_tenant(tenant, "SELECT * FROM public.usage_of_rows()"),
+            in_tenant(tenant, "SELECT * FROM public.usage_of_log()"),
+        )
+
+    return figures
+
+
+@pytest.fixture
+def assert_true(counted, true_figures, database):
+    """What is counted of these tenants is what they have, before a fold and after it."""
+
+    async def check(*tenants):
+        true = [true_figures(tenant) for tenant in tenants]
+        assert [counted(tenant) for tenant in tenants] == true
+        await fold(database)
+        assert [counted(tenant) for tenant in tenants] == true
+
+    return check

@@ -22,6 +22,7 @@ from saas.portability.rows import Batch, batches
 from saas.tenancy.directory import TenantRead
 from saas.tenancy.models import Member
 from saas.tenancy.own_tenant import lock_own_tenant
+from saas.usage.adopting import adopt_events
 
 _STATEMENT_TIMEOUT_MS = 55_000
 _shapes = ShapeCache()
@@ -67,6 +68,7 @@ class Merge:
                 if _MEMBERS in done and done[_MEMBERS].skipped < done[_MEMBERS].rows:
                     await check_members()
                 await settle()
+                await adopt_events(work)
                 if not wish.dry_run:
                     await work.commit()
         return Imported(tenant=self._tenant, tables=done, verified=True, dry_run=wish.dry_run)

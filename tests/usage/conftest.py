@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from saas.auth.signing_key import signing_key_from
+from saas.auth.tokens import TokenIssuer
 from saas.context import Principal
 from saas.db.database import Database
 from saas.usage.folding import IN_QUARTER, fold
@@ -140,3 +142,29 @@ def assert_true(counted, true_figures, database):
         assert [counted(tenant) for tenant in tenants] == true
 
     return check
+
+
+@pytest.fixture
+def as_replica(postgres, settings):
+    """A statement for which no trigger fires."""
+
+    def run(statement):
+        with psycopg.connect(postgres.dsn(postgres.superuser, "saas")) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute(statement)
+
+    return run
+
+
+@pytest.fixture
+def member_of(settings, http):
+    """A caller like the tenant's owner, as a person with a token."""
+    tokens = TokenIssuer(
+        signing_key_from(settings), issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
+
+    def member(tenant):
+        token = tokens.issue(tenant.owner_id, tenant_id=UUID(tenant.tenant_id))
+        return type(tenant)(http, token, tenant.body)
+
+    return member

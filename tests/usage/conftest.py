@@ -1,17 +1,17 @@
 """Figures of a tenant, past all locks, and what they must come to."""
 
-from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 import pytest
+from figures import counted_in, true_in
 from psycopg.rows import dict_row
 
 from saas.auth.signing_key import signing_key_from
 from saas.auth.tokens import TokenIssuer
 from saas.context import Principal
 from saas.db.database import Database
-from saas.usage.folding import IN_QUARTER, fold
+from saas.usage.folding import fold
 
 
 @pytest.fixture(scope="session")
@@ -67,68 +67,16 @@ def in_tenant(superuser):
     return run
 
 
-class Figures(NamedTuple):
-    """What is counted of a tenant: by table, and what was done by quarter, table and actor."""
-
-    held: dict[str, dict[str, int]]
-    done: dict[Any, dict[str, int]]
-
-    @classmethod
-    def of(cls, held: list[Any], done: list[Any]) -> "Figures":
-        return cls(_by("entity", held), _by(("at", "entity", "actor"), done))
-
-
-def _by(key, rows):
-    """Rows by their key; one of zeros is none."""
-    names = (key,) if isinstance(key, str) else key
-    found = {}
-    for row in rows:
-        numbers = {name: int(value) for name, value in row.items() if name not in names}
-        if any(numbers.values()):
-            found[tuple(row[name] for name in names)] = numbers
-    return found
-
-
 @pytest.fixture
 def counted(superuser):
     """The figures of a tenant, folded or not."""
-
-    def figures(tenant):
-        held = superuser.execute(
-            """SELECT entity, sum(live) AS live, sum(active) AS active, sum(removed) AS removed,
-              sum(bytes) AS bytes
-            FROM (SELECT tenant, entity, live, active, removed, bytes FROM usage_totals
-                  UNION ALL
-                  SELECT tenant, entity, live, active, removed, bytes FROM usage_changes) AS had
-            WHERE tenant = %s GROUP BY entity""",
-            [tenant.tenant_id],
-        ).fetchall()
-        done = superuser.execute(
-            f"""SELECT {IN_QUARTER} AS at, entity, actor, sum(created) AS created,
-              sum(updated) AS updated, sum(deleted) AS deleted
-            FROM (SELECT tenant, at, entity, actor, created, updated, deleted FROM usage_activity
-                  UNION ALL
-                  SELECT tenant, at, entity, actor, created, updated, deleted FROM usage_changes)
-              AS had
-            WHERE tenant = %s GROUP BY 1, 2, 3""",
-            [tenant.tenant_id],
-        ).fetchall()
-        return Figures.of(held, done)
-
-    return figures
+    return lambda tenant: counted_in(superuser, tenant.tenant_id)
 
 
 @pytest.fixture
-def true_figures(in_tenant):
+def true_figures(superuser):
     """The same from the tenant's rows and log themselves."""
-
-    def figures(tenant):
-        return Figures.of(
-            in_tenant(tenant, "SELECT * FROM public.usage_of_rows()"),
-            in_tenant(tenant, "SELECT * FROM public.usage_of_log()"),
-        )
-
-    return figures
+    return lambda tenant: true_in(superuser, tenant.tenant_id)
 
 
 @pytest.fixture

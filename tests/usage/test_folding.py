@@ -172,12 +172,12 @@ async def test_an_import_is_counted_and_its_dry_run_is_not(tenant, counted, asse
     before = counted(tenant)
 
     await _import(tenant, file, dry_run="true")
-    assert counted(tenant).held.get(("projects",)) is None
+    assert counted(tenant).held.get("projects") is None
     assert counted(tenant).held == before.held
     await _import(tenant, file)
     await _import(tenant, file.replace(",\n", ",Changed\n"), on_conflict="update")
 
-    assert counted(tenant).held["projects",]["live"] == 200
+    assert counted(tenant).held["projects"]["live"] == 200
     await assert_true(tenant)
 
 
@@ -231,9 +231,9 @@ async def test_a_writer_in_flight_during_a_fold_is_counted_after_it(
 
         await fold(database)
 
-        assert counted(tenant).held["projects",]["live"] == 2
+        assert counted(tenant).held["projects"]["live"] == 2
         writer.commit()
-    assert counted(tenant).held["projects",]["live"] == 3
+    assert counted(tenant).held["projects"]["live"] == 3
     await assert_true(tenant)
 
 
@@ -283,7 +283,7 @@ async def test_while_one_folds_another_does_nothing(
         await asyncio.gather(*(fold(one) for one in (database, elsewhere) * 5))
 
     assert folded >= 1
-    assert seen.held["projects",]["live"] == 60
+    assert seen.held["projects"]["live"] == 60
     await assert_true(tenant)
 
 
@@ -303,7 +303,7 @@ async def test_a_fold_that_is_killed_half_way_has_done_nothing(
             await folding
 
     assert superuser.execute(pending, [tenant.tenant_id]).fetchone()["rows"] > 0
-    assert counted(tenant).held["projects",]["live"] == 60
+    assert counted(tenant).held["projects"]["live"] == 60
     await assert_true(tenant)
     assert superuser.execute(pending, [tenant.tenant_id]).fetchone()["rows"] == 0
 

@@ -25,6 +25,7 @@ from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
 from saas.features.tenant_access import access_handlers
 from saas.features.tenant_lifecycle import lifecycle_handlers
+from saas.features.usage_events import post_events
 from saas.identity import Identity, identity_of, people_handlers, shared_secret, token_issuer
 from saas.installation import resolved
 from saas.settings import Settings, load_settings
@@ -138,6 +139,7 @@ def _handlers(
         *routers,
         *audit_handlers(cursors),
         *stats_handlers(names),
+        post_events,
         *import_handlers(cursors, imports, names),
         *admin_handlers(cursors),
         *lifecycle_handlers(settings.offboarding_grace_days),

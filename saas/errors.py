@@ -300,6 +300,19 @@ class QuotaExceeded(SaasError):
         )
 
 
+class MeterQuotaExceeded(QuotaExceeded):
+    """A limit of the plan on what a meter counts in a calendar month, in UTC."""
+
+    def __init__(self, meter: str, value: int) -> None:
+        SaasError.__init__(
+            self,
+            f"This tenant may use {value} of {meter} in a month and no more. Wait for the next "
+            "month, in UTC, or ask for a higher limit.",
+            limit=f"meters.{meter}",
+            value=value,
+        )
+
+
 class TooManyAtOnce(SaasError):
     """The tenant's own requests hold every connection that one tenant may have at once."""
 

@@ -8,7 +8,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 _Rate = Annotated[int, Meta(ge=1, le=1_000_000)]
 # What every reader of JSON takes for an exact integer (RFC 8259, 6).
-_Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+MOST = 2**53 - 1
+_Count = Annotated[int, Meta(ge=1, le=MOST)]
+# The look-ahead: Python's $ also matches before a last newline.
+MeterName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$(?!\n)")]
+_Meters = Annotated[dict[MeterName, _Count], Meta(max_length=100)]
 # Below the time after which a connection counts as lost (`db/pool.py`).
 _Milliseconds = Annotated[int, Meta(ge=1, le=50_000)]
 
@@ -22,12 +26,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage_bytes: _Count | None = None
     import_bytes: _Count | None = None
     statement_timeout_ms: _Milliseconds | None = None
+    meters: _Meters | None = None
 
 
 class LimitOverrides(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Some limits in place of others: null lifts one, an absent one stays as it is."""
+    """Some limits in place of others: null lifts one, an absent one stays as it is. Those of the
+    meters are one limit: given anew, all of them are."""
 
     requests_per_second: _Rate | UnsetType | None = UNSET
     members: _Count | UnsetType | None = UNSET
@@ -35,14 +41,15 @@ class LimitOverrides(
     storage_bytes: _Count | UnsetType | None = UNSET
     import_bytes: _Count | UnsetType | None = UNSET
     statement_timeout_ms: _Milliseconds | UnsetType | None = UNSET
+    meters: _Meters | UnsetType | None = UNSET
 
 
 NO_LIMITS = Limits()
 
 
-def stored(overrides: LimitOverrides) -> dict[str, int | None]:
+def stored(overrides: LimitOverrides) -> dict[str, Any]:
     """What `tenants.limit_overrides` holds for them, and what a plan's limits are patched with."""
-    values: dict[str, int | None] = msgspec.to_builtins(overrides)
+    values: dict[str, Any] = msgspec.to_builtins(overrides)
     return values
 
 

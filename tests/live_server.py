@@ -44,27 +44,40 @@ def live_server(
     postgres: EmbeddedPostgres, settings: Settings, database: str
 ) -> Iterator[LiveServer]:
     """Serves a new database `database`, otherwise by `settings`, until the end of the block."""
+    wanted = with_database(postgres, settings, database)
+    with running(wanted) as url:
+        key = str(wanted.platform_key)
+        address = postgres.dsn(postgres.superuser, database)
+        yield LiveServer(wanted.port, address, key, _onboard(url, key))
+
+
+def with_database(postgres: EmbeddedPostgres, settings: Settings, database: str) -> Settings:
+    """For a new database `database` and a free port."""
     bootstrap(postgres.dsn(postgres.superuser, "postgres"), database=database)
     migrate(postgres.dsn(MIGRATOR, database))
-    wanted = msgspec.structs.replace(
+    return msgspec.structs.replace(
         settings,
         port=free_port(),
         database_url=postgres.dsn(APP, database),
         platform_database_url=postgres.dsn(PLATFORM, database),
         migration_database_url=postgres.dsn(MIGRATOR, database),
     )
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """`saas serve` until the end of the block; its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "saas.cli", "serve"],
-        env=as_environment(wanted),
+        env=as_environment(settings),
         cwd=settings.data_path,
         stdin=subprocess.DEVNULL,
     )
-    url, key = f"http://127.0.0.1:{wanted.port}", str(settings.platform_key)
+    url = f"http://127.0.0.1:{settings.port}"
     try:
         wait_until(lambda: process.poll() is not None or _is_ready(url))
         assert process.poll() is None
-        address = postgres.dsn(postgres.superuser, database)
-        yield LiveServer(wanted.port, address, key, _onboard(url, key))
+        yield url
     finally:
         process.terminate()
         process.wait()

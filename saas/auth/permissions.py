@@ -30,7 +30,7 @@ class PermissionCatalogue:
             if _NAME.fullmatch(name) is None or name in _FIXED_NAMES:
                 raise ValueError(f"{name!r} cannot name a resource")
         viewer = _VIEWER | {f"{name}:read" for name in names}
-        member = viewer | {f"{name}:write" for name in names}
+        member = viewer | _MEMBER | {f"{name}:write" for name in names}
         admin = member | _ADMIN | {f"{name}:purge" for name in names}
         self.all: frozenset[str] = admin | _OWNER
         self._of_role = {
@@ -58,7 +58,9 @@ def require(permission: str, held: frozenset[str]) -> None:
 
 
 _VIEWER = frozenset({"stats:read", "members:read", "tenant:read"})
+_MEMBER = frozenset({"usage:write"})
 _ADMIN = frozenset({"audit:read", "members:write", "api_keys:read", "api_keys:write"})
 _OWNER = frozenset({"tenant:write"})
-_FIXED_NAMES = frozenset(permission.partition(":")[0] for permission in _VIEWER | _ADMIN | _OWNER)
+_FIXED = _VIEWER | _MEMBER | _ADMIN | _OWNER
+_FIXED_NAMES = frozenset(permission.partition(":")[0] for permission in _FIXED)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

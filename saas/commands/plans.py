@@ -16,7 +16,8 @@ from saas.limits import Limits
 from saas.settings import Settings
 from saas.tenancy.plans import NewPlan, PlanChange, PlanRead, change_plan, create_plan, plans
 
-_LIMITS = Limits.__struct_fields__
+# Those of the meters are no single number; the API takes them.
+_LIMITS = tuple(name for name in Limits.__struct_fields__ if name != "meters")
 _NONE = "none"
 
 
@@ -106,7 +107,7 @@ def _show(found: Sequence[PlanRead], *, as_json: bool) -> None:
         return
     table = Table("slug", "name", *(name.replace("_", " ") for name in _LIMITS))
     for one in found:
-        limits = msgspec.structs.astuple(one.limits)
+        limits = (getattr(one.limits, name) for name in _LIMITS)
         shown = (_NONE if limit is None else f"{limit:,}" for limit in limits)
         table.add_row(one.slug, escape(one.name), *shown)
     out.print(table)

@@ -26,6 +26,7 @@ _ACTIVE = """{0} ->> 'deleted_at' IS NULL AND {0} ->> 'revoked_at' IS NULL
 _ACTOR = "coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || session_user)"
 _REQUEST = "nullif(current_setting('app.request_id', true), '')"
 _IP = "nullif(current_setting('app.ip', true), '')"
+# unscoped: a part of the bodies below; tenant_id comes from the rows that they fire for
 _LOG = """INSERT INTO public.audit_log
     (tenant_id, at, actor, request_id, ip, action, entity, entity_id, changes)"""
 _USAGE = """INSERT INTO public.usage_changes

@@ -9,6 +9,7 @@ They are STABLE, so they see what the statement sees that calls them.
 from saas.db.audit_functions import BYTES
 from saas.db.definer_functions import DefinerFunction
 from saas.db.roles import PLATFORM
+from saas.limits import MOST
 
 _BOUND = "bound uuid := nullif(current_setting('app.tenant_id', true), '')::uuid"
 
@@ -62,7 +63,7 @@ _OF_EVENTS = f"""DECLARE
 BEGIN
   RETURN QUERY
     SELECT date_bin('15 minutes', e.at, '2000-01-01 00:00+00'), e.meter::text,
-      split_part(e.actor, ':', 1), count(*), sum(e.quantity)::bigint
+      split_part(e.actor, ':', 1), count(*), least(sum(e.quantity), {MOST})::bigint
     FROM public.usage_events AS e
     WHERE e.tenant_id = bound
     GROUP BY 1, 2, 3;

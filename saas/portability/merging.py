@@ -23,6 +23,7 @@ from saas.tenancy.directory import TenantRead
 from saas.tenancy.lifecycle_statements import OPEN
 from saas.tenancy.models import Member
 from saas.tenancy.own_tenant import lock_own_tenant
+from saas.usage.adopting import adopt_events
 
 _STATEMENT_TIMEOUT_MS = 55_000
 _shapes = ShapeCache()
@@ -79,6 +80,7 @@ class Merge:
                 if _MEMBERS in done and done[_MEMBERS].skipped < done[_MEMBERS].rows:
                     await check_members()
                 await settle()
+                await adopt_events(work)
                 if not wish.dry_run:
                     await work.commit()
         return Imported(tenant=self._tenant, tables=done, verified=True, dry_run=wish.dry_run)

@@ -24,6 +24,7 @@ from saas.portability.proof import prove
 from saas.portability.rows import NULL, Batch, Row, batch_of, batches
 from saas.tenancy.directory import tenant_by_id
 from saas.tenancy.models import Member, Membership, Tenant
+from saas.usage.adopting import adopt_all
 
 _STATEMENT_TIMEOUT_MS = 55_000
 _BEGIN = "SELECT public.begin_import($1)"
@@ -72,6 +73,7 @@ class Restore:
                     await prove(fitted, same_ids=self._new_ids is None, progress=self._progress)
             if not self._has_owner:
                 raise InvalidArchive(f"{_MEMBERS}.jsonl: nobody is an active owner of the tenant.")
+            await adopt_all(work)
             tenant = await tenant_by_id(self._row["id"])
         return Imported(tenant=tenant, tables=done, verified=True, dry_run=wish.dry_run)
 

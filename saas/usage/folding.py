@@ -11,6 +11,7 @@ import hashlib
 from saas.db.database import Database
 from saas.db.idempotency import try_lock
 from saas.db.transaction import current_transaction, platform_transaction
+from saas.limits import MOST
 from saas.usage.models import QUARTER
 
 IN_QUARTER = f"date_bin('{QUARTER} minutes', at, '2000-01-01 00:00+00')"
@@ -54,11 +55,13 @@ WITH taken AS (
   RETURNING c.*
 ), meters AS (
   INSERT INTO usage_meters AS m (tenant, at, meter, kind, events, quantity)
+  -- No tenant may tell so much that nobody is counted any more.
   SELECT tenant, {IN_QUARTER} AS quarter, meter, kind,
-    sum(events), sum(quantity)
+    sum(events), least(sum(quantity), {MOST})
   FROM meter_changes GROUP BY tenant, quarter, meter, kind ORDER BY tenant, quarter, meter, kind
   ON CONFLICT (tenant, at, meter, kind) DO UPDATE SET
-    events = m.events + excluded.events, quantity = m.quantity + excluded.quantity
+    events = m.events + excluded.events,
+    quantity = least(m.quantity + excluded.quantity, {MOST})
 )
 SELECT greatest((SELECT count(*) FROM taken), (SELECT count(*) FROM meter_changes)) AS taken"""
 

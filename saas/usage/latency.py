@@ -1,14 +1,15 @@
 """How long requests take, as counts by bucket: counts add up over minutes, processes and nodes, and
-percentiles come from the sums. A bucket is a quarter of a doubling wide, so a percentile is at most
-a tenth off, and nearer where many requests are."""
+percentiles come from the sums. A bucket is an eighth of a doubling wide, so a percentile is at most
+a tenth off, and nearer where many requests are; of a tenth of a millisecond and less it only says
+that it is."""
 
 import math
 from collections.abc import Mapping
 
 _LEAST_SECONDS = 0.0001
-_PER_DOUBLING = 4
-_LAST = 90
-"""The bucket of all that takes longer than seven minutes."""
+_PER_DOUBLING = 8
+_LAST = 180
+"""The bucket of all that takes longer than nine minutes."""
 
 
 def bucket_of(seconds: float) -> int:

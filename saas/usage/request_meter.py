@@ -22,7 +22,7 @@ from saas.db.error_mapping import FAILURES
 from saas.db.transaction import platform_transaction
 from saas.errors import SaasError
 from saas.usage.latency import bucket_of
-from saas.usage.request_statements import FORGET_WRITERS, WRITE
+from saas.usage.request_statements import FORGET_WRITERS, SHARE_WRITING, WRITE, WRITING
 
 _STOP_SECONDS = 5
 # While the database is away: some hours of a busy process, some tens of megabytes.
@@ -59,6 +59,7 @@ class RequestMeter:
         self._counts: dict[tuple[str, int, str, int, str], _Counts] = {}
         self._write: _Write | None = None
         self._last_number = 0
+        self._has_tidied = False
 
     def count(
         self, whose: tuple[str, str], route: str, status: int, seconds: float, size: tuple[int, int]
@@ -94,6 +95,8 @@ class RequestMeter:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await self.write()
+            if left := self._waiting():
+                _log.error("usage_lost", requests=left)
 
     async def write(self) -> None:
         """Write what is counted. What cannot be written now is kept for the next time."""
@@ -115,17 +118,33 @@ class RequestMeter:
         self._write = _Write(self._last_number, sum(c.requests for c in counts.values()), text)
         return self._write
 
+    def _waiting(self) -> int:
+        on_its_way = self._write.requests if self._write else 0
+        return on_its_way + sum(counts.requests for counts in self._counts.values())
+
     async def _send(self, write: _Write) -> None:
         async with platform_transaction(self._database) as work:
+            # A statement of its own: only a snapshot that is taken under the lock shows that a
+            # tenant has been purged.
+            await work.fetch(SHARE_WRITING, [WRITING])
             await work.fetch(WRITE, [self._id, write.number, write.rows])
-        self._write = None
+        if self._write is write:
+            self._write = None
 
     async def _write_for_ever(self) -> None:
-        async with platform_transaction(self._database) as work:
-            await work.fetch(FORGET_WRITERS)
         while True:
             await asyncio.sleep(self._interval_seconds)
-            await self.write()
+            try:
+                await self.write()
+                await self._forget_writers()
+            except Exception as error:  # Whatever it is, the requests that come are counted.
+                _log.warning("usage_not_written", exc_info=error)
+
+    async def _forget_writers(self) -> None:
+        if not self._has_tidied:
+            async with platform_transaction(self._database) as work:
+                await work.fetch(FORGET_WRITERS)
+            self._has_tidied = True
 
 
 def _row(

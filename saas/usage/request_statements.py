@@ -1,5 +1,11 @@
 """The SQL behind `request_meter.py`."""
 
+import hashlib
+
+WRITING = int.from_bytes(hashlib.sha256(b"usage writing").digest()[:8], "big", signed=True)
+"""The lock that all share who write counts, until the end of their transaction."""
+SHARE_WRITING = "SELECT pg_advisory_xact_lock_shared($1)"
+
 # One write of one process: nothing where it has arrived before. A tenant that is purged must not
 # get a row back. Sorted, so that processes which write the same rows do so in one order.
 WRITE = """

@@ -11,7 +11,7 @@ from saas.auth.permissions import PermissionCatalogue, Role
 CATALOGUE = PermissionCatalogue(["projects", "tasks"])
 
 VIEWER = {"projects:read", "tasks:read", "stats:read", "members:read", "tenant:read"}
-MEMBER = VIEWER | {"projects:write", "tasks:write"}
+MEMBER = VIEWER | {"projects:write", "tasks:write", "usage:write"}
 ADMIN = MEMBER | {"projects:purge", "tasks:purge", "members:write", "audit:read"}
 ADMIN |= {"api_keys:read", "api_keys:write"}
 OWNER = ADMIN | {"tenant:write"}
@@ -66,7 +66,7 @@ def test_narrowing_never_widens(role: str, asked: frozenset[str]) -> None:
     assert narrowed == CATALOGUE.of_role(role) & asked
 
 
-@pytest.mark.parametrize("name", ["audit", "stats", "members", "api_keys", "tenant"])
+@pytest.mark.parametrize("name", ["audit", "stats", "usage", "members", "api_keys", "tenant"])
 def test_resource_cannot_take_the_name_of_a_fixed_permission(name: str) -> None:
     assert PermissionCatalogue(["projects"]).all
 
@@ -86,4 +86,4 @@ def test_installation_without_resources_keeps_the_fixed_permissions() -> None:
     catalogue = PermissionCatalogue([])
 
     assert catalogue.of_role("viewer") == {"stats:read", "members:read", "tenant:read"}
-    assert catalogue.of_role("member") == catalogue.of_role("viewer")
+    assert catalogue.of_role("member") == catalogue.of_role("viewer") | {"usage:write"}

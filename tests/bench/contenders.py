@@ -65,6 +65,20 @@ def start_product(folder: Path, *, asgi_server: str, platform_key: str) -> Conte
     )
 
 
+def start_serving(name: str, folder: Path, *, environment: Mapping[str, str]) -> Contender:
+    """`saas serve`, one worker, on a database that is there: the environment names it."""
+    port = free_port()
+    address = {"SAAS_HOST": "127.0.0.1", "SAAS_PORT": str(port), "SAAS_WORKERS": "1"}
+    server = Server(
+        name,
+        [sys.executable, "-m", "saas.cli", "serve"],
+        environment={**environment, **address},
+        log=folder / f"{name}.log",
+    )
+    contender = Contender(name=name, server=server, port=port, prefix="/v1", database="saas")
+    return _start(contender, ready="/readyz")
+
+
 def start_peer(folder: Path, *, database_url: str, database: str) -> Contender:
     return _start_uvicorn(
         "peer",

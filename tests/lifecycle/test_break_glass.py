@@ -137,7 +137,7 @@ def test_no_access_reaches_credentials_members_or_the_tenant_itself():
         *("projects:read", "tasks:read", "audit:read", "stats:read", "members:read"),
         "tenant:read",
     }
-    assert writing == reading | {"projects:write", "tasks:write"}
+    assert writing == reading | {"projects:write", "tasks:write", "usage:write"}
 
 
 @pytest.mark.parametrize("route", TENANT_ROUTES, ids=str)

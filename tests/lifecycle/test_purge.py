@@ -1,5 +1,6 @@
 """Nothing of a tenant is left after its purge but the proof of it."""
 
+import asyncio
 import hashlib
 import json
 from datetime import datetime
@@ -14,6 +15,7 @@ from saas.db.models import Base
 from saas.errors import NotFound, WrongTenantStatus
 from saas.tenancy.purge import purge
 from saas.tenancy.purging import purge_due, purging
+from saas.usage.request_meter import RequestMeter
 
 
 async def test_every_row_goes_and_the_certificate_says_so(
@@ -43,6 +45,43 @@ async def test_every_row_goes_and_the_certificate_says_so(
     times = [document[f"{name}_at"] for name in ("requested", "purge", "started", "finished")]
     assert sorted(times[1:]) == times[1:]
     assert [datetime.fromisoformat(time).tzinfo is not None for time in times] == [True] * 4
+
+
+async def test_counts_that_are_being_written_are_waited_for_and_forgotten(
+    tenant, offboard, rows_of, database, superuser
+):
+    meter = RequestMeter(database, interval_seconds=3_600)
+    meter.count((tenant.tenant_id, "key:x"), "/v1", 200, 0.001, (0, 0))
+    await meter.write()
+    meter.count((tenant.tenant_id, "key:x"), "/v1", 200, 0.001, (0, 0))
+    meter.count((tenant.tenant_id, "key:x"), "/v1/other", 200, 0.001, (0, 0))
+    await offboard(tenant)
+
+    # The writer has seen the tenant before its purge began, and waits with a row in hand.
+    with superuser.transaction():
+        superuser.execute(
+            "UPDATE usage_days SET errors = errors WHERE tenant = %s", [tenant.tenant_id]
+        )
+        writing = asyncio.create_task(meter.write())
+        await _waits(superuser, "INSERT INTO usage_writers")
+        purging = asyncio.create_task(purge(database, id_of(tenant), actor="platform:ops"))
+        await _waits(superuser, "pg_advisory_xact_lock(")
+        assert not purging.done()
+    await asyncio.gather(writing, purging)
+
+    assert set(rows_of(tenant).values()) == {0}
+
+
+async def _waits(superuser, statement):
+    waiting = """SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%' || %s || '%%'
+    AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()"""
+    for _ in range(1_000):
+        # A transaction remembers what it has seen of the others.
+        superuser.execute("SELECT pg_stat_clear_snapshot()")
+        if superuser.execute(waiting, [statement]).fetchone()[0]:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"nobody waits in {statement}")
 
 
 async def test_digest_is_that_of_the_document(tenant, operator, offboard, database):

@@ -1,0 +1,89 @@
+"""One use of something that the product counts by itself, and what may be wrong with it."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from saas.errors import FieldError
+from saas.limits import MOST, MeterName
+
+BUILT_IN = (
+    "requests",
+    "errors",
+    "latency_p50",
+    "latency_p95",
+    "latency_p99",
+    "rows_written",
+    "bytes_in",
+    "bytes_out",
+)
+"""The metrics that are counted without being told; no meter can have the name of one."""
+
+# Clocks differ. An older event could be one whose key is no longer known.
+_AHEAD, _OLDEST = timedelta(minutes=5), timedelta(days=90)
+_MOST_BYTES = 2_048
+# An escape, not the six letters behind an escaped backslash.
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`idempotency_key` is the caller's own name for it, by meter: the same one counts once, ever.
+    `at` is when it happened, now if it is absent: up to 5 minutes ahead, up to 90 days ago. `data`
+    is kept with it and never read, at most 2,048 bytes of JSON."""
+
+    meter: MeterName
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=200)]
+    quantity: Annotated[int, Meta(ge=1, le=MOST)] = 1
+    at: Annotated[datetime, Meta(tz=True)] | None = None
+    data: dict[str, Any] | None = None
+
+
+def faults_of(event: Event) -> Iterator[FieldError]:
+    """What its types cannot say."""
+    now = datetime.now(UTC)
+    if event.meter in BUILT_IN:
+        yield FieldError("/meter", "reserved", "This is counted already. Choose another name.")
+    if not _can_be_stored(event.idempotency_key):
+        message = "The text holds a character that cannot be stored."
+        yield FieldError("/idempotency_key", "invalid_text", message)
+    if event.at is not None and not now - _OLDEST <= event.at <= now + _AHEAD:
+        message = "Expected a time from 90 days ago to 5 minutes ahead."
+        yield FieldError("/at", "out_of_range", message)
+    if event.data is not None and (reason := _why_not(event.data)):
+        yield FieldError("/data", *reason)
+
+
+def as_row(event: Event) -> dict[str, Any]:
+    """As the statements read it."""
+    return {
+        "meter": event.meter,
+        "key": event.idempotency_key,
+        "quantity": event.quantity,
+        "at": event.at,
+        "data": event.data,
+    }
+
+
+def _can_be_stored(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _why_not(data: dict[str, Any]) -> tuple[str, str] | None:
+    """Code and message of what is wrong with `data`."""
+    try:
+        text = msgspec.json.encode(data)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return "invalid", "It cannot be written as JSON."
+    if len(text) > _MOST_BYTES:
+        return "too_long", f"Expected at most {_MOST_BYTES:,} bytes of JSON."
+    if _NUL_ESCAPE.search(text):
+        return "invalid_text", "A text holds a NUL character, which cannot be stored."
+    return None

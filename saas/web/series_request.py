@@ -68,7 +68,9 @@ def wanted_span(given: Mapping[str, str], now: datetime) -> Span:
     calendar = Calendar(_UNIT[unit], zone)
     begin, end = (_instant(given, name, zone) for name in ("from", "to"))
     if begin is not None and begin >= (end or calendar.after(calendar.start(now))):
-        raise bad_parameter("from", "It must lie before `to`, which is now by default.")
+        raise bad_parameter(
+            "from", "It must lie before `to`, by default the end of the present bucket."
+        )
     last = calendar.after(calendar.start(now)) if end is None else calendar.end(end)
     first = calendar.back(last, _DEFAULT_BUCKETS) if begin is None else calendar.start(begin)
     edges = tuple(islice(calendar.edges(first, last), MOST_BUCKETS + 2))

@@ -14,8 +14,8 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Calendar(msgspec.Struct, frozen=True):
-    """The buckets of one unit in one time zone. Instants are given and taken in UTC. Clocks change
-    on a full minute, as all have done since 1972."""
+    """The buckets of one unit in one time zone. Instants are given and taken in UTC. Of the
+    years before 2000 some days and hours may begin some minutes off."""
 
     unit: Unit
     zone: tzinfo
@@ -97,16 +97,10 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def _start_of_day(day: date, zone: tzinfo) -> datetime:
-    midnight = datetime.combine(day, time.min)
-    # Of a midnight that comes twice, the first.
-    at = midnight.replace(tzinfo=zone).astimezone(UTC)
-    if _clock(at, zone) == midnight:
-        return at
-    # The clocks skip it, in Samoa once with its whole day: the day begins where they go on.
-    at = midnight.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    while _clock(at, zone) < midnight:
-        at += _MINUTE
-    return at
+    # Of a midnight that comes twice, the first. One that the clocks skip, in Samoa once with its
+    # whole day, is by the offset before the very moment at which they go on: since 2000 none has
+    # been set forward from before midnight to after it.
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
 
 
 def _start_of_hour(at: datetime, zone: tzinfo) -> datetime:
@@ -127,8 +121,3 @@ def _end_of_hour(start: datetime, zone: tzinfo) -> datetime:
     while start.astimezone(zone).utcoffset() == local.utcoffset():
         start += _MINUTE
     return start
-
-
-def _clock(at: datetime, zone: tzinfo) -> datetime:
-    """What clocks show."""
-    return at.astimezone(zone).replace(tzinfo=None)

@@ -22,6 +22,8 @@ from saas.features.imports import import_handlers
 from saas.features.plans import plan_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
+from saas.features.stats_activity import activity_handlers
+from saas.features.stats_usage import usage_handlers
 from saas.features.tasks import tasks
 from saas.features.tenant_access import access_handlers
 from saas.features.tenant_lifecycle import lifecycle_handlers
@@ -140,6 +142,8 @@ def _handlers(
         *audit_handlers(cursors),
         *stats_handlers(names),
         post_events,
+        *usage_handlers(names),
+        *activity_handlers(names),
         *import_handlers(cursors, imports, names),
         *admin_handlers(cursors),
         *lifecycle_handlers(settings.offboarding_grace_days),

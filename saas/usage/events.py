@@ -10,18 +10,7 @@ from msgspec import Meta
 
 from saas.errors import FieldError
 from saas.limits import MOST, MeterName
-
-BUILT_IN = (
-    "requests",
-    "errors",
-    "latency_p50",
-    "latency_p95",
-    "latency_p99",
-    "rows_written",
-    "bytes_in",
-    "bytes_out",
-)
-"""The metrics that are counted without being told; no meter can have the name of one."""
+from saas.usage.metrics import METRICS
 
 # Clocks differ. An older event could be one whose key is no longer known.
 _AHEAD, _OLDEST = timedelta(minutes=5), timedelta(days=90)
@@ -45,7 +34,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def faults_of(event: Event) -> Iterator[FieldError]:
     """What its types cannot say."""
     now = datetime.now(UTC)
-    if event.meter in BUILT_IN:
+    if event.meter in METRICS:
         yield FieldError("/meter", "reserved", "This is counted already. Choose another name.")
     if not _can_be_stored(event.idempotency_key):
         message = "The text holds a character that cannot be stored."

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from isolation.bodies import with_value
 from isolation.conftest import Ask
-from isolation.raw import Raw, fill
+from isolation.raw import Raw, fill, use
 from isolation.surface import RESOURCE_BY_NAME, Route, id_pointers
 from isolation.worlds import Answer, World, create, try_import
 from saas.auth.keys import PREFIX_LENGTH, TENANT_END
@@ -104,6 +104,7 @@ def sent_to(route: Route, world: World, headers: Mapping[str, str]) -> dict[str,
 async def grow(world: World, raw: Raw) -> None:
     """More of everything, live and deleted."""
     fill(raw, world.tenant_id, leaving_out=frozenset(RESOURCE_BY_NAME))
+    use(raw, world.tenant_id, f"/v1/{world.marker}/more")
     for name in world.live:
         await create(world, name)
         gone = await world.caller.delete(f"/v1/{name}/{await create(world, name)}")

@@ -15,7 +15,7 @@ from sqlalchemy import JSON, CheckConstraint, Column, String, Table
 from isolation.bodies import body_of, text_for
 from isolation.surface import RESOURCE_BY_NAME
 from saas.db.models import tenant_tables
-from saas.db.roles import MIGRATOR, OWNER
+from saas.db.roles import MIGRATOR, OWNER, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -115,6 +115,23 @@ def fill(raw: Raw, tenant: str | UUID, *, leaving_out: frozenset[str] = frozense
             if table.name not in leaving_out and not is_filled_by_triggers(table):
                 values = new_row(table, tenant, _parents(connection, table))
                 connection.execute(insert(table, values), values)
+
+
+def use(raw: Raw, tenant: str | UUID, route: str) -> None:
+    """Count a request of `tenant` on `route`, as the platform writes what it has counted."""
+    dsn = raw.postgres.dsn(PLATFORM, raw.database)
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            """INSERT INTO usage_requests VALUES
+            (%s, date_trunc('minute', now()), 1, %s, 2, 'key', 1, 1, 1, '{3}', '{1}')""",
+            [str(tenant), route],
+        )
+        connection.execute(
+            """INSERT INTO usage_days AS d VALUES (%s, (now() AT TIME ZONE 'UTC')::date, 1, 0, 1, 1)
+            ON CONFLICT (tenant, day) DO UPDATE SET requests = d.requests + 1,
+              bytes_in = d.bytes_in + 1, bytes_out = d.bytes_out + 1""",
+            [str(tenant)],
+        )
 
 
 def empty(raw: Raw, tenant: str | UUID) -> None:

@@ -59,6 +59,7 @@ READINGS = (
     "limit=100&sort=-id",
     "format=csv",
     "format=jsonl",
+    "metric=requests&group_by=route",
 )
 TENANT_READINGS = [route for route in ROUTES_TO_READ if route.plane == "tenant"]
 

@@ -12,7 +12,7 @@ import msgspec
 
 from isolation.asgi import request
 from isolation.bodies import body_of
-from isolation.raw import Raw, fill, ids_of
+from isolation.raw import Raw, fill, ids_of, use
 from isolation.surface import RESOURCE_BY_NAME, references_of
 from saas.db.models import tenant_tables
 
@@ -117,7 +117,7 @@ class World(NamedTuple):
 
 async def populated(caller: Caller, raw: Raw) -> World:
     """Give the tenant of `caller` two live rows and a deleted one of each resource, parents first,
-    and a row in every other table."""
+    a row in every other table and a request that was counted."""
     fill(raw, caller.tenant_id, leaving_out=frozenset(RESOURCE_BY_NAME))
     calling = {caller.owner_id, caller.body["api_key"]["id"]}
     others = {
@@ -134,6 +134,7 @@ async def populated(caller: Caller, raw: Raw) -> World:
             world.live[table.name], world.deleted[table.name] = rows[:2], rows[2]
     for resource in world.live:
         world.others["imports"] = await try_import(world, resource)
+    use(raw, world.tenant_id, f"/v1/{world.marker}")
     return world._replace(ids=ids_of(raw, caller.tenant_id))
 
 

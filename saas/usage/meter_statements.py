@@ -2,9 +2,12 @@
 
 from sqlalchemy import ARRAY, BigInteger, Text, Uuid, bindparam, text
 
-from saas.db.statements import Statement
+from saas.db.models import table_of
+from saas.db.statements import Statement, tenant_predicate
 from saas.usage.folding import IN_QUARTER
+from saas.usage.models import UsageEvent
 
+_events = table_of(UsageEvent)
 _TENANT, _GIVEN = bindparam("tenant_id", type_=Uuid()), bindparam("given", type_=Text())
 
 # Sorted, so that two batches with the same keys insert them in one order. The change is of what was
@@ -39,14 +42,15 @@ LOCK = Statement(
 
 # What each meter would come to in each month in which it is to count more.
 WANTED = Statement(
-    text("""
+    text(f"""
 WITH wanted AS (
   SELECT meter, date_trunc('month', coalesce(at, now()), 'UTC') AS month, sum(quantity) AS quantity
   FROM jsonb_to_recordset(CAST(:given AS jsonb)) AS given (
     meter text, key text, quantity bigint, at timestamptz)
   WHERE NOT EXISTS (
-    SELECT FROM usage_events AS e
-    WHERE e.tenant_id = :tenant_id AND e.meter = given.meter AND e.key = given.key)
+    SELECT FROM usage_events
+    WHERE {tenant_predicate(_events)}
+      AND usage_events.meter = given.meter AND usage_events.key = given.key)
   GROUP BY 1, 2
 )
 SELECT wanted.meter, wanted.quantity + coalesce((

@@ -11,6 +11,7 @@ _Rate = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 # Below the time after which a connection counts as lost (`db/pool.py`).
 _Milliseconds = Annotated[int, Meta(ge=1, le=50_000)]
+_Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +23,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage_bytes: _Count | None = None
     import_bytes: _Count | None = None
     statement_timeout_ms: _Milliseconds | None = None
+    usage_minutes_days: _Days | None = None
+    usage_hours_days: _Days | None = None
+    usage_days_days: _Days | None = None
 
 
 class LimitOverrides(
@@ -35,6 +39,9 @@ class LimitOverrides(
     storage_bytes: _Count | UnsetType | None = UNSET
     import_bytes: _Count | UnsetType | None = UNSET
     statement_timeout_ms: _Milliseconds | UnsetType | None = UNSET
+    usage_minutes_days: _Days | UnsetType | None = UNSET
+    usage_hours_days: _Days | UnsetType | None = UNSET
+    usage_days_days: _Days | UnsetType | None = UNSET
 
 
 NO_LIMITS = Limits()

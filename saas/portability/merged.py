@@ -14,6 +14,7 @@ from saas.db.transaction import current_transaction
 from saas.errors import Conflict
 from saas.tenancy.member_quota import require_members_fit
 from saas.tenancy.models import Member, Membership, RowQuota
+from saas.usage.restored import count_merged
 
 _members, _memberships, _quotas = table_of(Member), table_of(Membership), table_of(RowQuota)
 
@@ -27,10 +28,11 @@ async def check_members() -> None:
 
 
 async def settle() -> None:
-    """Make the directory list the members, and have the rows of quotas counted anew: they have come
-    past the counts."""
+    """Make the directory list the members, count the events, and have the rows of quotas counted
+    anew: they have come past the counts."""
     for statement in (_ENLIST, _STRIKE_OFF, _FORGET):
         await _run(statement)
+    await count_merged()
 
 
 async def _run(statement: Statement) -> Sequence[Any]:

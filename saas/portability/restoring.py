@@ -24,6 +24,7 @@ from saas.portability.proof import prove
 from saas.portability.rows import NULL, Batch, Row, batch_of, batches
 from saas.tenancy.directory import tenant_by_id
 from saas.tenancy.models import Member, Membership, Tenant
+from saas.usage.restored import count_restored
 
 _STATEMENT_TIMEOUT_MS = 55_000
 _BEGIN = "SELECT public.begin_import($1)"
@@ -70,6 +71,7 @@ class Restore:
             for fitted in self._tables:
                 if not done[fitted.entry.name].skipped:
                     await prove(fitted, same_ids=self._new_ids is None, progress=self._progress)
+            await count_restored()
             if not self._has_owner:
                 raise InvalidArchive(f"{_MEMBERS}.jsonl: nobody is an active owner of the tenant.")
             tenant = await tenant_by_id(self._row["id"])

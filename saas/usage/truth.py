@@ -13,7 +13,6 @@ from saas.context import Principal
 from saas.db.database import Database
 from saas.db.transaction import current_transaction, platform_transaction
 from saas.usage.comparison import comparison, correction
-from saas.usage.figures import FIGURES
 from saas.usage.folding import hold_folding
 
 
@@ -42,8 +41,6 @@ class Reconciled(msgspec.Struct, frozen=True):
 _TENANTS = """SELECT id, slug FROM tenants
 WHERE status <> 'deleted' AND NOT coalesce(deletion ? 'started_at', false) ORDER BY slug"""
 _COMPARE, _REPAIR = comparison(), correction()
-# One after the other, so that a large tenant's rows are read in one statement's time each.
-_FILL = [correction([of]) for of in FIGURES if of.name != "days"]
 
 
 async def tenants_with_figures(database: Database) -> list[Reconciled]:
@@ -64,13 +61,6 @@ async def repair(database: Database, tenant_id: UUID) -> Comparison:
         # No second repair adds the same again.
         await hold_folding()
         return await _run(_REPAIR)
-
-
-async def count_restored() -> None:
-    """Make the figures of the bound tenant, whose rows have come past the triggers in the current
-    transaction of the platform."""
-    for statement in _FILL:
-        await _run(statement)
 
 
 @asynccontextmanager

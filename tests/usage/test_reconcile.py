@@ -146,6 +146,7 @@ async def test_repair_is_exact_while_writers_imports_and_folds_run(tenant_id, da
     )
     spoilt = 0
     while not work.done():
+        await fold(database)
         spoilt += superuser(
             "UPDATE usage_totals SET live = live + 3, bytes = bytes - 1 WHERE tenant = %s",
             str(tenant_id),

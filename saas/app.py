@@ -20,6 +20,7 @@ from saas.features.archives import archive_handlers
 from saas.features.audit import audit_handlers
 from saas.features.imports import import_handlers
 from saas.features.plans import plan_handlers
+from saas.features.platform_stats import platform_stats_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.tasks import tasks
@@ -138,6 +139,7 @@ def _handlers(
         *routers,
         *audit_handlers(cursors),
         *stats_handlers(names),
+        *platform_stats_handlers(names),
         *import_handlers(cursors, imports, names),
         *admin_handlers(cursors),
         *lifecycle_handlers(settings.offboarding_grace_days),

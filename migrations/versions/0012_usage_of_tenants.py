@@ -389,8 +389,10 @@ def upgrade() -> None:
         sa.Column("errors", sa.BigInteger(), nullable=False),
         sa.Column("bytes_in", sa.BigInteger(), nullable=False),
         sa.Column("bytes_out", sa.BigInteger(), nullable=False),
+        sa.Column("grown", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "day", name=op.f("pk_usage_days")),
     )
+    op.create_index("ix_usage_days_day", "usage_days", ["day"], unique=False)
     op.execute("ALTER TABLE usage_days ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     op.execute(
         "CREATE POLICY owner_reads ON usage_days AS PERMISSIVE FOR SELECT TO saas_owner "
@@ -410,7 +412,7 @@ def upgrade() -> None:
     op.execute("GRANT INSERT ON usage_days TO saas_platform")
     op.execute("GRANT SELECT ON usage_days TO saas_platform")
     op.execute(
-        "GRANT UPDATE (bytes_in, bytes_out, day, errors, requests, tenant) ON usage_days "
+        "GRANT UPDATE (bytes_in, bytes_out, day, errors, grown, requests, tenant) ON usage_days "
         "TO saas_platform"
     )
     op.create_table(
@@ -619,6 +621,7 @@ def downgrade() -> None:
     op.drop_table("usage_meter_changes")
     op.drop_index("uq_usage_events_key", table_name="usage_events")
     op.drop_table("usage_events")
+    op.drop_index("ix_usage_days_day", table_name="usage_days")
     op.drop_table("usage_days")
     op.drop_table("usage_changes")
     op.drop_table("usage_activity")

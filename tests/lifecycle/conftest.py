@@ -94,7 +94,7 @@ def populate(raw, superuser):
     def run(tenant):
         fill(raw, tenant.tenant_id)
         for statement in FIGURES:
-            superuser.execute(statement, [tenant.tenant_id])
+            superuser.execute(f"{statement} ON CONFLICT DO NOTHING", [tenant.tenant_id])
 
     return run
 

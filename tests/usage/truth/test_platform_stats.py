@@ -40,11 +40,11 @@ async def two(tenant, other_tenant, superuser):
         ]
         made = await caller.post("/v1/projects/batch", {"mode": "atomic", "items": items})
         assert made.status_code == 200, made.text
-        asked = 1_000_000 * number + 100_000 * share
+        asked = 10**12 * number + 10**11 * share
         superuser(ASKED, caller.tenant_id, 0, asked, asked // 10)
         # Of another month, however late in this one it is.
-        superuser(ASKED, caller.tenant_id, 40, 9_000_000, 9_000_000)
-    return tenant, other_tenant, len(items) + 9, asked + 100_000
+        superuser(ASKED, caller.tenant_id, 40, 10**15, 10**15)
+    return tenant, other_tenant, len(items) + 9, asked + 10**11
 
 
 @pytest.mark.parametrize("is_folded", [False, True])
@@ -112,20 +112,30 @@ async def test_suspended_and_deleted_tenants_are_told_apart(tenant, other_tenant
     }
 
 
-async def test_all_figures_are_of_one_moment(tenant, other_tenant, operator):
+async def test_all_figures_are_of_one_moment(two, operator):
+    tenant = two[0]
+
     async def write(number):
         for turn in range(5):
-            await tenant.create("projects", name=f"{number}-{turn}")
+            tasks = [{"title": "Only"}]
+            await tenant.create("projects", name=f"{number}-{turn}", tasks=tasks)
 
+    def totals(found):
+        (own,) = [one for one in found["top"] if one["tenant_id"] == tenant.tenant_id]
+        resources = found["resources"]
+        return own["rows"], resources["projects"]["total"], resources["tasks"]["total"]
+
+    before = totals(await overview(operator, "?by=rows&limit=100"))
     writing = asyncio.gather(*(write(number) for number in range(4)))
     seen = []
     while not writing.done():
-        found = await overview(operator, "?limit=100&by=rows")
-        seen.append((found["resources"], sum(entry["rows"] for entry in found["top"])))
+        found = totals(await overview(operator, "?by=rows&limit=100"))
+        seen.append([now - was for now, was in zip(found, before, strict=True)])
     await writing
 
-    for resources, rows in seen:
-        assert sum(of["total"] for of in resources.values()) == rows
+    # A project and its task come at once, and nobody else writes.
+    assert all(rows == 2 * made == 2 * tasks for rows, made, tasks in seen)
+    assert len({rows for rows, _, _ in seen}) > 1, "no figure was taken while the writers ran"
 
 
 async def test_operator_sees_the_very_figures_of_a_tenant(two, operator):

@@ -20,6 +20,7 @@ from saas.features.archives import archive_handlers
 from saas.features.audit import audit_handlers
 from saas.features.imports import import_handlers
 from saas.features.plans import plan_handlers
+from saas.features.platform_stats import platform_stats_handlers
 from saas.features.projects import projects
 from saas.features.stats import stats_handlers
 from saas.features.stats_activity import activity_handlers
@@ -141,6 +142,7 @@ def _handlers(
         *routers,
         *audit_handlers(cursors),
         *stats_handlers(names),
+        *platform_stats_handlers(names),
         post_events,
         *usage_handlers(names),
         *activity_handlers(names),

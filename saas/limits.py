@@ -15,6 +15,7 @@ MeterName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$(?!\n)")]
 _Meters = Annotated[dict[MeterName, _Count], Meta(max_length=100)]
 # Below the time after which a connection counts as lost (`db/pool.py`).
 _Milliseconds = Annotated[int, Meta(ge=1, le=50_000)]
+_Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,6 +27,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage_bytes: _Count | None = None
     import_bytes: _Count | None = None
     statement_timeout_ms: _Milliseconds | None = None
+    usage_minutes_days: _Days | None = None
+    usage_hours_days: _Days | None = None
+    usage_days_days: _Days | None = None
     meters: _Meters | None = None
 
 
@@ -41,6 +45,9 @@ class LimitOverrides(
     storage_bytes: _Count | UnsetType | None = UNSET
     import_bytes: _Count | UnsetType | None = UNSET
     statement_timeout_ms: _Milliseconds | UnsetType | None = UNSET
+    usage_minutes_days: _Days | UnsetType | None = UNSET
+    usage_hours_days: _Days | UnsetType | None = UNSET
+    usage_days_days: _Days | UnsetType | None = UNSET
     meters: _Meters | UnsetType | None = UNSET
 
 

@@ -38,6 +38,18 @@ BEGIN
   ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
 END $do$"""
 
+# How many days figures are kept. A plan that names it already has it its way; null is for ever.
+_KEPT_BY_SHIPPED_PLANS = """
+UPDATE plans SET limits = jsonb_build_object(
+    'usage_minutes_days', 2, 'usage_hours_days', given.hours, 'usage_days_days', given.days
+  ) || limits
+FROM (VALUES ('free', 100, 400), ('pro', 190, 1100), ('enterprise', 400, NULL))
+  AS given (slug, hours, days)
+WHERE plans.slug = given.slug"""
+_KEPT_FOR_EVER = """
+UPDATE plans
+SET limits = limits - '{usage_minutes_days,usage_hours_days,usage_days_days}'::text[]"""
+
 
 def upgrade() -> None:
     op.execute(
@@ -379,8 +391,10 @@ def upgrade() -> None:
         sa.Column("errors", sa.BigInteger(), nullable=False),
         sa.Column("bytes_in", sa.BigInteger(), nullable=False),
         sa.Column("bytes_out", sa.BigInteger(), nullable=False),
+        sa.Column("grown", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "day", name=op.f("pk_usage_days")),
     )
+    op.create_index("ix_usage_days_day", "usage_days", ["day"], unique=False)
     op.execute("ALTER TABLE usage_days ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     op.execute(
         "CREATE POLICY owner_reads ON usage_days AS PERMISSIVE FOR SELECT TO saas_owner "
@@ -400,7 +414,7 @@ def upgrade() -> None:
     op.execute("GRANT INSERT ON usage_days TO saas_platform")
     op.execute("GRANT SELECT ON usage_days TO saas_platform")
     op.execute(
-        "GRANT UPDATE (bytes_in, bytes_out, day, errors, requests, tenant) ON usage_days "
+        "GRANT UPDATE (bytes_in, bytes_out, day, errors, grown, requests, tenant) ON usage_days "
         "TO saas_platform"
     )
     op.create_table(
@@ -526,7 +540,9 @@ def upgrade() -> None:
             "tenant", "at", "grain", "route", "status", "kind", name=op.f("pk_usage_requests")
         ),
     )
-    op.create_index("ix_usage_requests_at", "usage_requests", ["grain", "at"], unique=False)
+    op.create_index(
+        "ix_usage_requests_grain", "usage_requests", ["tenant", "grain", "at"], unique=False
+    )
     op.execute("ALTER TABLE usage_requests ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     op.execute(
         "CREATE POLICY owner_reads ON usage_requests AS PERMISSIVE FOR SELECT TO saas_owner "
@@ -594,17 +610,20 @@ def upgrade() -> None:
     op.execute("GRANT SELECT ON usage_writers TO saas_platform")
     op.execute("GRANT UPDATE (at, writes) ON usage_writers TO saas_platform")
     op.execute(_COUNT_WHAT_IS_THERE)
+    op.execute(_KEPT_BY_SHIPPED_PLANS)
 
 
 def downgrade() -> None:
+    op.execute(_KEPT_FOR_EVER)
     op.drop_table("usage_writers")
     op.drop_table("usage_totals")
-    op.drop_index("ix_usage_requests_at", table_name="usage_requests")
+    op.drop_index("ix_usage_requests_grain", table_name="usage_requests")
     op.drop_table("usage_requests")
     op.drop_table("usage_meters")
     op.drop_table("usage_meter_changes")
     op.drop_index("uq_usage_events_key", table_name="usage_events")
     op.drop_table("usage_events")
+    op.drop_index("ix_usage_days_day", table_name="usage_days")
     op.drop_table("usage_days")
     op.drop_table("usage_changes")
     op.drop_table("usage_activity")

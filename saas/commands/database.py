@@ -77,8 +77,24 @@ def secrets(folder: Path, host: str, port: int) -> None:
 
 
 @click.command()
-def doctor() -> None:
-    """Check roles, row-level security, grants, triggers and schema. Exit code 1 on a fault."""
+@click.option(
+    "--reconcile",
+    "reconciles",
+    is_flag=True,
+    help="Instead: count anew what tenants have and do, and print each figure that differs.",
+)
+@click.option("--repair", "repairs", is_flag=True, help="Set right what --reconcile finds.")
+@click.option("--tenant", help="Of this tenant alone, by slug or id.")
+@click.option("--json", "as_json", is_flag=True, help="What --reconcile finds, for scripts.")
+def doctor(reconciles: bool, repairs: bool, tenant: str | None, as_json: bool) -> None:
+    """Check roles, row-level security, grants, triggers and schema, or, with --reconcile, the
+    figures of usage, also while tenants are at work. Exit code 1 on a fault."""
+    if reconciles:
+        command = import_module("saas.commands.reconcile")
+        command.reconcile(command.Wish(tenant, repairs, as_json))
+        return
+    if repairs or tenant or as_json:
+        raise ConfigurationError("--repair, --tenant and --json go with --reconcile")
     # The check knows the models that are imported; the other commands start faster without them.
     import_module("saas.schema")
     with running_database(load_settings(), err) as settings:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from saas.commands.on_database import out, with_database
 from saas.db.database import Database
@@ -105,9 +105,13 @@ def _show(found: Sequence[PlanRead], *, as_json: bool) -> None:
         for one in found:
             click.echo(msgspec.json.encode(one).decode())
         return
-    table = Table("slug", "name", *(name.replace("_", " ") for name in _LIMITS))
+    table = Table(Column("slug", no_wrap=True), "name", "limits")
     for one in found:
-        limits = (getattr(one.limits, name) for name in _LIMITS)
-        shown = (_NONE if limit is None else f"{limit:,}" for limit in limits)
-        table.add_row(one.slug, escape(one.name), *shown)
+        table.add_row(one.slug, escape(one.name), _limits_in_words(one.limits))
     out.print(table)
+
+
+def _limits_in_words(limits: Limits) -> str:
+    given = {name: getattr(limits, name) for name in _LIMITS}
+    words = (f"{name} {most:,}" for name, most in given.items() if most is not None)
+    return ", ".join(words) or _NONE

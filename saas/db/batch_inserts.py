@@ -27,18 +27,16 @@ def create(
     conflict that was not expected. Those for which there is no room in the tenant's quota are
     refused, in their order."""
     room = yield from room_for(rows.table, len(items))
-    if room >= len(items):
+    if room.rows >= len(items):
         return (yield from _insert(rows, items, expects_conflicts))
     left = yield from _new(rows, items)
     done: dict[int, Outcome] = {}
-    while left and room:
-        now, left = _first(left, room)
-        made = yield from _insert(rows, now)
+    while left and len(done) < room.rows:
         # One that a key of another kind kept out leaves its place to the next.
-        room -= len(made)
-        done |= made
+        now, left = _first(left, room.rows - len(done))
+        done |= yield from _insert(rows, now)
     yield from charge(rows.table, len(done))
-    return done | {index: refusal(rows.table) for index in left}
+    return done | {index: refusal(rows.table, room) for index in left}
 
 
 def _insert(
@@ -87,11 +85,11 @@ def _beyond_quota(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
     """The refusals of those that would be new rows and have no room; room is made for the others.
     A row that is there now and deleted by somebody else in between makes room for itself."""
     room = yield from room_for(rows.table, len(items))
-    if room >= len(items):
+    if room.rows >= len(items):
         return {}
-    now, beyond = _first((yield from _new(rows, items)), room)
+    now, beyond = _first((yield from _new(rows, items)), room.rows)
     yield from charge(rows.table, len(now))
-    return {index: refusal(rows.table) for index in beyond}
+    return {index: refusal(rows.table, room) for index in beyond}
 
 
 def _new(rows: Rows, items: Items) -> Operation[dict[int, BatchItem]]:

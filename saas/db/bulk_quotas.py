@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from saas import context
 from saas.db import batch_statements as sql
 from saas.db.bulk_target import BulkTarget, CheckedRow
 from saas.db.operation import Operation
-from saas.db.quotas import reserve
+from saas.db.quotas import has_quota, reserve
 
 Set: TypeAlias = Sequence[CheckedRow]
 
@@ -15,7 +14,7 @@ Set: TypeAlias = Sequence[CheckedRow]
 def reserve_new(target: BulkTarget, rows: Set) -> Operation[None]:
     """Make room for those of `rows` that become new rows; the others need none. Raises
     QuotaExceeded. A tenant without a quota pays nothing for it."""
-    if context.principal().limits.rows is None:
+    if not has_quota():
         return
     new = yield from _count_new(target, rows)
     if new:

@@ -1,4 +1,4 @@
-"""Row quotas in ORM sessions: what a flush is about to make live is counted as a repository's rows
+"""Quotas in ORM sessions: what a flush is about to make live is counted as a repository's rows
 are, by the same operations on the session's own connection."""
 
 from collections import Counter
@@ -15,7 +15,7 @@ from saas.db.quotas import reserve
 
 def reserve_rows(session: Session, principal: Principal) -> None:
     """Make room for what a flush is about to insert and restore. Raises QuotaExceeded."""
-    if principal.limits.rows is None:
+    if principal.limits.rows is None and principal.limits.storage_bytes is None:
         return
     coming = Counter(table_of(type(row)) for row in (*session.new, *session.dirty) if _comes(row))
     # In one order for all.

@@ -78,7 +78,8 @@ class QueryGrammar:
     ) -> None:
         excluded = {"tenant_id", "deleted_at", "deleted_by", *hidden}
         self.columns = {
-            c.name: c
+            # Names in a table that is no model's are of a class that no encoder takes.
+            str(c.name): c
             for c in table.columns
             if c.name not in excluded and c.type.python_type in COMPARABLE
         }

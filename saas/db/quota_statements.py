@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     table,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -33,9 +34,11 @@ _NEVER = text("'-infinity'::timestamptz")
 _ENTITY = bindparam("entity", type_=Text())
 _WANTED = bindparam("wanted", type_=BigInteger())
 _LIMIT = bindparam("quota", type_=BigInteger())
-# Tables of the layer above: the limits come from them.
+# Tables of the layers above: limits and sizes come from them.
 _tenants = table("tenants", column("id"), column("plan"), column("updated_at"))
 _plans = table("plans", column("slug"), column("updated_at"))
+_totals = table("usage_totals", column("tenant", Uuid()), column("bytes", BigInteger()))
+_changes = table("usage_changes", column("tenant", Uuid()), column("bytes", BigInteger()))
 
 
 def take() -> Executable:
@@ -91,6 +94,18 @@ def count(rows: Table) -> Executable:
         )
         .returning(counted.c.rows)
     )
+
+
+def count_bytes() -> Executable:
+    """What is counted of the tenant's bytes, also what is not folded yet and what the current
+    transaction has done."""
+    counted = union_all(
+        *(
+            select(one.c.bytes).where(one.c.tenant == bindparam("tenant_id", type_=Uuid()))
+            for one in (_totals, _changes)
+        )
+    ).subquery("counted")
+    return select(cast(func.coalesce(func.sum(counted.c.bytes), 0), BigInteger).label("bytes"))
 
 
 def charge() -> Executable:

@@ -1,12 +1,15 @@
-"""How many live rows of a table a tenant may have, held exactly (docs/decisions/0012).
+"""How many live rows of a table a tenant may have, held exactly (docs/decisions/0012), and how many
+bytes all of its rows, to within the requests in flight.
 
 A tenant with a limit has a counter for each table, whose `used` is never below its live rows. Who
 makes rows raises it, and so holds off the tenant's others until the transaction ends. Only where it
-seems to be full are the rows counted, under that lock. Without a limit nothing of this is done.
+seems to be full are the rows counted, under that lock. Bytes are those that are counted where rows
+change (docs/usage.md): who makes rows while there are less than the limit may, whatever their size.
+Without a limit nothing of this is done.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Table
@@ -21,11 +24,19 @@ from saas.errors import QuotaExceeded
 _shapes = ShapeCache()
 
 
+class Room(NamedTuple):
+    """How many more rows there is room for, and which limit says so."""
+
+    rows: int
+    limit: str = "rows"
+
+
 def reserve(rows: Table, wanted: int = 1) -> Operation[None]:
-    """Make room for so many more live rows, which the transaction then makes. Raises
-    QuotaExceeded, and then nothing is reserved."""
-    if (yield from room_for(rows, wanted)) < wanted:
-        raise refusal(rows)
+    """Make room for so many new rows, which the transaction then makes. Raises QuotaExceeded, and
+    then nothing is reserved."""
+    room = yield from room_for(rows, wanted)
+    if room.rows < wanted:
+        raise refusal(rows, room)
 
 
 def reserve_new(rows: Table, key: tuple[str, ...], values: Mapping[str, Any]) -> Operation[None]:
@@ -46,22 +57,33 @@ def reserve_again(rows: Table, id: UUID) -> Operation[None]:
     many rows and then make some: so two never wait for each other."""
     if context.principal().limits.rows is not None:
         yield from _run(_shapes.get(("row", rows), lambda: sql.lock_row(rows)), {"id": id})
-        yield from reserve(rows)
+        # Its bytes are counted already.
+        room = yield from _room_of_rows(rows, 1)
+        if room.rows < 1:
+            raise refusal(rows, room)
 
 
-def room_for(rows: Table, wanted: int) -> Operation[int]:
+def room_for(rows: Table, wanted: int) -> Operation[Room]:
     """How many more rows there is room for: at least `wanted`, and then these are reserved; or
     fewer, and then none is, and `charge` must follow for those that are made all the same."""
+    most = context.principal().limits.storage_bytes
+    if most is not None:
+        used = yield from _run(_shapes.get("bytes", sql.count_bytes), {})
+        if used[0]["bytes"] >= most:
+            return Room(0, "storage_bytes")
+    return (yield from _room_of_rows(rows, wanted))
+
+
+def _room_of_rows(rows: Table, wanted: int) -> Operation[Room]:
     limit = context.principal().limits.rows
     if limit is None:
-        return wanted
+        return Room(wanted)
     values = {"entity": rows.name, "wanted": wanted, "quota": limit}
     if (yield from _run(_shapes.get("take", sql.take), values)):
-        return wanted
+        return Room(wanted)
     yield from hold(rows.name)
     counted = yield from _run(_shapes.get(("count", rows), lambda: sql.count(rows)), values)
-    room: int = limit - counted[0]["rows"]
-    return max(0, room)
+    return Room(max(0, limit - counted[0]["rows"]))
 
 
 def charge(rows: Table, made: int) -> Operation[None]:
@@ -76,9 +98,19 @@ def hold(entity: str) -> Operation[None]:
     yield from _run(_shapes.get("hold", sql.hold), {"entity": entity})
 
 
-def refusal(rows: Table) -> QuotaExceeded:
+def refusal(rows: Table, room: Room) -> QuotaExceeded:
     """What to raise for each row that has no room."""
-    return QuotaExceeded("rows", context.principal().limits.rows or 0, of=rows.name)
+    limits = context.principal().limits
+    if room.limit == "storage_bytes":
+        of = "bytes of rows, deleted ones included,"
+        return QuotaExceeded("storage_bytes", limits.storage_bytes or 0, of=of)
+    return QuotaExceeded("rows", limits.rows or 0, of=rows.name)
+
+
+def has_quota() -> bool:
+    """Whether who acts has a limit that new rows count against."""
+    limits = context.principal().limits
+    return limits.rows is not None or limits.storage_bytes is not None
 
 
 def _run(statement: Statement, values: dict[str, Any]) -> Operation[Rows]:

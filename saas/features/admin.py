@@ -10,14 +10,24 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
-from saas.tenancy.directory import TenantRead, grammar, tenant_by_id, tenants
+from saas.db.query import bad_parameter
+from saas.db.query_values import Refused, integer
+from saas.tenancy.directory import TenantRead, tenant_by_id
 from saas.tenancy.onboarding import Onboard, onboard
+from saas.tenancy.usage_directory import TenantUsage, tenants_and_usage, usage_grammar
 from saas.web.answer import json_answer
 from saas.web.cursors import Cursors
-from saas.web.described import described, list_parameters
-from saas.web.pages import ListBody, list_answer, parse_page
+from saas.web.described import described, list_parameters, query_parameter
+from saas.web.pages import ListBody, list_answer, parse_page, query_pairs
 from saas.web.preconditions import etag_header
 from saas.web.row_request import row_id
+
+_MOST_DAYS = 3_650
+_DORMANT_DAYS = query_parameter(
+    "dormant_days",
+    {"type": "integer", "minimum": 1, "maximum": _MOST_DAYS},
+    "Only tenants without a request and without a change for so many days.",
+)
 
 
 class OwnerRead(msgspec.Struct, frozen=True):
@@ -83,17 +93,30 @@ def admin_handlers(cursors: Cursors) -> list[HTTPRouteHandler]:
         "/v1/admin/tenants",
         **described(
             "admin.list",
-            "List tenants",
+            "List tenants with what they use",
             plane="platform",
             success=200,
-            body=ListBody[TenantRead],
+            body=ListBody[TenantUsage],
             refusals=(400,),
-            parameters=list_parameters(grammar),
+            parameters=[*list_parameters(usage_grammar), _DORMANT_DAYS],
         ),
     )
     async def list_tenants(request: Request[Any, Any, Any]) -> ASGIApp:
-        query = parse_page(request, "admin/tenants", grammar, cursors)
-        page = await tenants(query)
-        return list_answer(request, "admin/tenants", query, page, cursors)
+        dormant_days = _dormant_days(request)
+        # A cursor is good for the list that it was made for alone.
+        name = "admin/tenants" if dormant_days is None else f"admin/tenants/dormant/{dormant_days}"
+        query = parse_page(request, name, usage_grammar, cursors, leaving_out={"dormant_days"})
+        page = await tenants_and_usage(query, dormant_days=dormant_days)
+        return list_answer(request, name, query, page, cursors)
 
     return [onboard_tenant, get_tenant, list_tenants]
+
+
+def _dormant_days(request: Request[Any, Any, Any]) -> int | None:
+    given = [text for name, text in query_pairs(request) if name == "dormant_days"]
+    try:
+        if len(given) > 1:
+            raise Refused("Give it once.")
+        return integer(given[0], 1, _MOST_DAYS) if given else None
+    except Refused as refused:
+        raise bad_parameter("dormant_days", str(refused)) from None

@@ -7,12 +7,15 @@ from uuid import UUID
 import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from saas import context
+from saas.tenancy.directory import tenant_by_id
 from saas.usage.totals import RequestTotals, ResourceStats, totals_of
 from saas.web.answer import json_answer
 from saas.web.described import described
+from saas.web.row_request import row_id
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -43,7 +46,7 @@ async def stats_of(tenant_id: UUID, resources: Sequence[str]) -> Stats:
 
 
 def stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
-    """`GET /v1/stats` over the tables of `resources`."""
+    """`GET /v1/stats` over the tables of `resources`, and the same for the platform."""
 
     @get(
         "/v1/stats",
@@ -58,4 +61,19 @@ def stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
     async def get_stats() -> ASGIApp:
         return json_answer(await stats_of(context.principal().tenant_id, resources))
 
-    return [get_stats]
+    @get(
+        "/v1/admin/tenants/{id:str}/stats",
+        **described(
+            "admin.tenant_stats",
+            "How much a tenant has",
+            plane="platform",
+            success=200,
+            body=Stats,
+            refusals=(404,),
+        ),
+    )
+    async def get_stats_of_tenant(id: FromPath[str]) -> ASGIApp:
+        tenant = await tenant_by_id(row_id(id))
+        return json_answer(await stats_of(tenant.id, resources))
+
+    return [get_stats, get_stats_of_tenant]

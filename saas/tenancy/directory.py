@@ -14,7 +14,7 @@ from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import table_of
 from saas.db.operation import Operation, Step
 from saas.db.partial import shape_for
-from saas.db.query import MAX_LIMIT, ListQuery, QueryGrammar
+from saas.db.query import MAX_LIMIT, ListQuery
 from saas.db.repository import perform
 from saas.db.row_operations import Page
 from saas.db.statements import ShapeCache, Statement, tenant_predicate
@@ -71,14 +71,6 @@ _BY_ID = Statement(_SELECT.where(_tenants.c.id == bindparam("id")))
 _BY_SLUG = Statement(_SELECT.where(_tenants.c.slug == bindparam("slug")))
 _SEARCH = ("slug", "name")
 _pages = ShapeCache()
-
-grammar = QueryGrammar(
-    _tenants,
-    search=_SEARCH,
-    hidden=("tokens_valid_from",),
-    fields=TenantRead.__struct_fields__,
-)
-"""What a list of tenants takes: the same language as a resource's list."""
 
 
 async def tenant_by_id(tenant_id: UUID) -> TenantRead:

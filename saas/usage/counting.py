@@ -1,7 +1,8 @@
-"""The task that folds what has changed, in each process that serves."""
+"""The tasks that fold what has changed and put together what is old, in each process that
+serves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 
@@ -9,29 +10,44 @@ import structlog
 
 from saas.db.database import Database
 from saas.usage.folding import fold
+from saas.usage.retention import keep
+
+RETENTION_SECONDS = 3_600
 
 
 @asynccontextmanager
 async def counting(database: Database, interval_seconds: float) -> AsyncIterator[None]:
-    """Fold every `interval_seconds` inside the block; 0 does nothing. Where several processes do,
-    one of them is at it at a time."""
+    """Fold every `interval_seconds` inside the block, and put together what is old once an hour; 0
+    does nothing. Where several processes do, one of them is at it at a time."""
     if not interval_seconds:
         yield
         return
-    # An empty context: no principal of whoever starts it may act in it.
-    task = asyncio.create_task(_fold_for_ever(database, interval_seconds), context=Context())
+    tasks = [
+        # An empty context: no principal of whoever starts it may act in it.
+        asyncio.create_task(task, context=Context())
+        for task in (
+            _for_ever("fold", lambda: fold(database), 0, interval_seconds),
+            # What is old can wait until the process serves.
+            _for_ever("retention", lambda: keep(database), interval_seconds, RETENTION_SECONDS),
+        )
+    ]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
 
 
-async def _fold_for_ever(database: Database, interval_seconds: float) -> None:
+async def _for_ever(
+    name: str, work: Callable[[], Awaitable[object]], first_after: float, every: float
+) -> None:
+    await asyncio.sleep(first_after)
     while True:
         try:
-            await fold(database)
+            await work()
         except Exception as error:  # The database may be away; it comes back.
-            structlog.get_logger().warning("usage_not_folded", exc_info=error)
-        await asyncio.sleep(interval_seconds)
+            structlog.get_logger().warning("usage_task_failed", task=name, exc_info=error)
+        await asyncio.sleep(every)

@@ -1,5 +1,5 @@
-"""Taking in what has changed: from `usage_changes`, where the audit triggers write it, into totals
-and activity (docs/usage.md).
+"""Taking in what has changed: from `usage_changes`, where the audit triggers write it, into totals,
+activity and the days' growth (docs/usage.md).
 
 A change is taken away and added up in one statement, so each counts exactly once, whoever is killed
 in between; one whose transaction is still running is not visible yet, and comes later: sums do not
@@ -12,7 +12,7 @@ from saas.db.database import Database
 from saas.db.idempotency import try_lock
 from saas.db.transaction import current_transaction, platform_transaction
 from saas.limits import MOST
-from saas.usage.models import QUARTER
+from saas.usage.models import ENTRANCE, QUARTER
 
 IN_QUARTER = f"date_bin('{QUARTER} minutes', at, '2000-01-01 00:00+00')"
 """SQL for the beginning of the quarter of an hour that `at` is in."""
@@ -48,6 +48,12 @@ WITH taken AS (
     created = a.created + excluded.created, updated = a.updated + excluded.updated,
     deleted = a.deleted + excluded.deleted, live = a.live + excluded.live,
     bytes = a.bytes + excluded.bytes
+), days AS (
+  INSERT INTO usage_days AS d (tenant, day, requests, errors, bytes_in, bytes_out, grown)
+  SELECT tenant, (at AT TIME ZONE 'UTC')::date AS day, 0, 0, 0, 0, sum(live)
+  FROM taken WHERE at > '-infinity' AND entity NOT IN {ENTRANCE}
+  GROUP BY tenant, day HAVING sum(live) <> 0 ORDER BY tenant, day
+  ON CONFLICT (tenant, day) DO UPDATE SET grown = d.grown + excluded.grown
 ), meter_changes AS (
   DELETE FROM usage_meter_changes AS c
   USING (SELECT tenant, id FROM usage_meter_changes LIMIT $1) AS oldest

@@ -41,6 +41,7 @@ LOCK = Statement(
 )
 
 # What each meter would come to in each month in which it is to count more.
+# unscoped: tenant_predicate is in the text
 WANTED = Statement(
     text(f"""
 WITH wanted AS (

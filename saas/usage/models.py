@@ -15,6 +15,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.db.models import HOLDS_ACTOR, Base, TenantRow, security
 
+ENTRANCE = ("members", "api_keys", "invitations")
+"""Tables about who may enter. They are counted as others are, but what a tenant stores, and by how
+much it grows, is told without them."""
+
 METER_PATTERN = "^[a-z][a-z0-9_]{0,39}$"
 
 # Minutes of a row in `usage_requests`. A quarter of an hour is the longest time that lies inside
@@ -101,7 +105,8 @@ class UsageRequests(Base):
     __tablename__ = "usage_requests"
     __table_args__ = (
         CheckConstraint(f"grain IN ({MINUTE}, {QUARTER}, {DAY})", name="grain"),
-        Index("ix_usage_requests_at", "grain", "at"),
+        # For rolling up: the rows of one grain, by their age.
+        Index("ix_usage_requests_grain", "tenant", "grain", "at"),
         _counted(),
     )
 
@@ -119,10 +124,15 @@ class UsageRequests(Base):
 
 
 class UsageDay(Base):
-    """All requests of a tenant on one day in UTC."""
+    """All requests of a tenant on one day in UTC, and how many live rows (without those of
+    ENTRANCE) there were more at its end."""
 
     __tablename__ = "usage_days"
-    __table_args__ = (_counted(),)
+    __table_args__ = (
+        # For the figures of all tenants.
+        Index("ix_usage_days_day", "day"),
+        _counted(),
+    )
 
     tenant: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
@@ -130,6 +140,7 @@ class UsageDay(Base):
     errors: Mapped[int]
     bytes_in: Mapped[int]
     bytes_out: Mapped[int]
+    grown: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class UsageWriter(Base):

@@ -26,11 +26,10 @@ _SCHEMAS: Mapping[type, Mapping[str, Any]] = {
 
 def filter_parameters(grammar: QueryGrammar) -> Iterator[Parameter]:
     """Equality of each column first, which is what people look for, then every operator."""
-    columns = grammar.columns.values()
-    for column in columns:
-        equals = _parameter(column.name, _schema_of(column), "Equals.")
+    for name, column in grammar.columns.items():
+        equals = _parameter(name, _schema_of(column), "Equals.")
         yield equals | {OPERATORS: list(operators_of(column))}
-    for column in columns:
+    for column in grammar.columns.values():
         for operator in operators_of(column):
             yield _operator_parameter(column, operator)
 
@@ -38,7 +37,7 @@ def filter_parameters(grammar: QueryGrammar) -> Iterator[Parameter]:
 def sort_schema(grammar: QueryGrammar) -> dict[str, Any]:
     """Each column once at most: `-name,id`, never `name,-name`."""
     key = f"-?(?:{'|'.join(map(re.escape, grammar.columns))})"
-    no_name_twice = r"(?!(?:.*,)?-?([a-z_]+),(?:.*,)?-?\1(?:,|$))"
+    no_name_twice = r"(?!(?:.*,)?-?([a-z0-9_]+),(?:.*,)?-?\1(?:,|$))"
     return {"type": "string", "pattern": f"^{no_name_twice}{key}(?:,{key})*$"}
 
 

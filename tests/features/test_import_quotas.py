@@ -36,6 +36,20 @@ async def test_an_import_stops_where_there_is_no_room_and_goes_on_once_there_is(
     assert len(await names_of(tenant)) == MOST
 
 
+async def test_an_import_stops_at_the_bytes_that_a_tenant_may_store(on_plan: Any) -> None:
+    tenant = await on_plan(storage_bytes=1_000)
+    await tenant.create("projects", name="Large", description="x" * 1_000)
+
+    full = await imported(tenant, file(1, 2))
+
+    assert (full["status"], counts(full)) == ("interrupted", (0, 0, 0, 0, 0))
+    assert full["detail"].startswith("This tenant may have 1000 bytes of rows")
+    (row,) = (await tenant.get("/v1/projects")).json()["items"]
+    assert (await tenant.delete(f"/v1/projects/{row['id']}?hard=true")).status_code == 204
+    assert (await tenant.post(f"/v1/imports/{full['id']}/resume")).status_code == 202
+    assert counts(await ended(tenant, full["id"])) == (2, 2, 0, 0, 0)
+
+
 @pytest.mark.parametrize("options", [{"mode": "atomic"}, {"dry_run": "true"}])
 async def test_all_or_none_is_none_without_room(on_plan: Any, options: Any) -> None:
     tenant = await on_plan(rows=MOST)

@@ -12,6 +12,9 @@ NAMES = {
     "storage_bytes",
     "import_bytes",
     "statement_timeout_ms",
+    "usage_minutes_days",
+    "usage_hours_days",
+    "usage_days_days",
 }
 NONE = dict.fromkeys([*NAMES, "meters"])
 PLANS = "/v1/admin/plans"

@@ -1,0 +1,56 @@
+"""What is old is kept in less detail, and at last not at all, as each tenant's limits say
+(docs/limits.md): minutes are put together into quarter hours, these into days in UTC.
+
+Each batch is one statement that takes rows away and adds up what they held, so nothing is lost or
+counted twice, whoever is killed in between.
+"""
+
+import hashlib
+
+from sqlalchemy import Table
+
+from saas.db.database import Database
+from saas.db.idempotency import try_lock
+from saas.db.models import table_of
+from saas.db.transaction import platform_transaction
+from saas.usage.forgetting import tables_of_figures
+from saas.usage.models import UsageActivity, UsageDay, UsageMeter, UsageRequests
+from saas.usage.retention_statements import dropped, put_together, swept
+
+BATCH_ROWS = 20_000
+
+_LOCK = int.from_bytes(hashlib.sha256(b"usage retention").digest()[:8], "big", signed=True)
+_DATED: tuple[tuple[Table, str], ...] = (
+    (table_of(UsageRequests), "at"),
+    (table_of(UsageActivity), "at"),
+    (table_of(UsageMeter), "at"),
+    (table_of(UsageDay), "day"),
+)
+# Dropped first: what goes for good need not be put together before.
+STEPS = {
+    **{f"drop {table.name}": dropped(table, column) for table, column in _DATED},
+    "quarters": put_together(1, 15),
+    "days": put_together(15, 1440),
+}
+
+
+async def keep(database: Database, *, batch_rows: int = BATCH_ROWS) -> dict[str, int]:
+    """Put together and drop what is due, for all tenants; how many rows each step took away.
+    Nothing while another process is at it."""
+    sweeps = {f"sweep {table.name}": swept(table) for table in tables_of_figures()}
+    return {
+        name: await _in_batches(database, statement, batch_rows)
+        for name, statement in (STEPS | sweeps).items()
+    }
+
+
+async def _in_batches(database: Database, statement: str, most: int) -> int:
+    taken = 0
+    while True:
+        async with platform_transaction(database) as work:
+            if not await try_lock(_LOCK):
+                return taken
+            batch: int = (await work.fetch(statement, [most]))[0]["taken"]
+        taken += batch
+        if batch < most:
+            return taken

@@ -4,6 +4,7 @@ at the piece that was not committed, so that no row goes in twice and none is le
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -16,14 +17,15 @@ from saas.db.imports.whole import write_whole
 from saas.db.transaction import transaction
 from saas.errors import TooManyAtOnce, Unavailable
 
+Result = TypeVar("Result")
+
 _PAUSES_SECONDS = (0.1, 0.5, 2, 5)
 
 
 async def work(job: ImportJob) -> None:
     """Bring the import to its end, or to where somebody else has taken it up. Raises what stops
     it: a quota, a suspended tenant, a database that stays away."""
-    async with transaction(job.database):
-        record = await records.load(job.id)
+    record = await _patiently(lambda: _load(job))
     if record.is_whole:
         await _patiently(lambda: write_whole(job))
         return
@@ -31,7 +33,12 @@ async def work(job: ImportJob) -> None:
         pass
 
 
-async def _patiently(step: Callable[[], Awaitable[bool]]) -> bool:
+async def _load(job: ImportJob) -> ImportRecord:
+    async with transaction(job.database):
+        return await records.load(job.id)
+
+
+async def _patiently(step: Callable[[], Awaitable[Result]]) -> Result:
     """A deadlock, a lock or a moment without a database is no reason to give up: what had been
     written was undone, and is written again."""
     for seconds in _PAUSES_SECONDS:

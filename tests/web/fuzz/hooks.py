@@ -161,7 +161,8 @@ def _is_of_schema(fault: dict[str, str]) -> bool:
     """Not so: which rows, permissions and invitations there are, and how late it is. And JSON
     Schema takes 1.0 for an integer, which the contract does not."""
     is_float = fault["code"] == "wrong_type" and fault["message"].endswith("got `float`.")
-    is_past = fault["pointer"] == "/expires_at" and fault["code"] == "out_of_range"
+    is_time = fault["pointer"].rpartition("/")[2] in {"expires_at", "at"}
+    is_past = is_time and fault["code"] == "out_of_range"
     return fault["code"] not in _OF_THE_MOMENT and not is_float and not is_past
 
 

@@ -15,7 +15,7 @@ test: $(VENV)/dev.stamp
 	$(PYTEST) -m "not long"
 
 # What takes longer: the suite against itself (both locks taken out), the API fuzzed, the docs followed
-# in copies of the checkout, installations killed and deployed.
+# in copies of the checkout, every migration taken back, installations and servers killed, deployed.
 prove: $(VENV)/dev.stamp
 	$(PYTEST) -m long
 

@@ -19,6 +19,8 @@ from saas.db.migrate import current_revision, head_revision, migrate, migration_
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.errors import ConfigurationError
 
+pytestmark = pytest.mark.long
+
 TENANT = "0199d3a0-0000-7000-8000-000000000001"
 INSERT_PROJECT = (
     "INSERT INTO projects (tenant_id, name, created_by, updated_by) "

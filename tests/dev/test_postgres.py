@@ -16,6 +16,8 @@ from saas.dev.account import server_account
 from saas.dev.postgres import EmbeddedPostgres
 from saas.errors import ConfigurationError
 
+pytestmark = pytest.mark.long
+
 Start = Callable[..., EmbeddedPostgres]
 Ask = Callable[[EmbeddedPostgres, str], list[object]]
 PidOf = Callable[[Path], int | None]

@@ -18,6 +18,8 @@ from saas.dev.lock import installation_lock
 from saas.dev.postgres import EmbeddedPostgres
 from saas.errors import ConfigurationError
 
+pytestmark = pytest.mark.long
+
 Start = Callable[..., EmbeddedPostgres]
 Ask = Callable[[EmbeddedPostgres, str], list[object]]
 PidOf = Callable[[Path], int | None]

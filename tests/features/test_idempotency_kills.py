@@ -12,6 +12,8 @@ from keyed import assert_replays, is_replay, keyed
 
 from processes import free_port
 
+pytestmark = pytest.mark.long
+
 # Serves the app, and stops for good at the moment that the first argument names.
 SERVER = """
 import asyncio, sys

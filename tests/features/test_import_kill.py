@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import msgspec
 import psycopg
+import pytest
 from importing import CSV, bad_rows_of, counts, ended, record_of
 
 from processes import free_port
+
+pytestmark = pytest.mark.long
 
 # Serves the app, and kills itself at one of the commits of the work, on either side of it.
 SERVER = """

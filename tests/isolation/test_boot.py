@@ -26,6 +26,8 @@ from saas.errors import ConfigurationError
 from saas.installation import as_environment
 from saas.settings import Settings
 
+pytestmark = pytest.mark.long
+
 PRISTINE, COPY = "pristine", "spoiled"
 ROGUE = "rogue"
 

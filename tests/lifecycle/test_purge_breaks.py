@@ -13,6 +13,8 @@ from saas.db.roles import APP, PLATFORM
 from saas.errors import PurgeRunning, Unavailable, WrongTenantStatus
 from saas.tenancy.purge import purge
 
+pytestmark = pytest.mark.long
+
 # Purges row by row, and says so after each.
 PURGER = """
 import asyncio, sys

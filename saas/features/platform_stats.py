@@ -14,8 +14,8 @@ from saas.db.query import bad_parameter
 from saas.db.query_values import Refused, integer
 from saas.usage.all_tenants import Ranking, TenantCounts, TopTenant, overview_by
 from saas.usage.totals import RequestTotals, ResourceStats
-from saas.web.answer import json_answer
 from saas.web.described import described, query_parameter
+from saas.web.figures_answer import FILES, figures_answer
 from saas.web.pages import query_pairs
 
 _RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
@@ -55,6 +55,7 @@ def platform_stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
             plane="platform",
             success=200,
             body=PlatformStats,
+            gives=FILES,
             refusals=(400,),
             parameters=_PARAMETERS,
         ),
@@ -63,9 +64,8 @@ def platform_stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
         ranking, most = _asked(dict(query_pairs(request)))
         found = await overview_by(ranking, most)
         held = {name: found.held.get(name, ResourceStats()) for name in resources}
-        return json_answer(
-            PlatformStats(found.as_of, found.tenants, held, found.requests, found.top)
-        )
+        stats = PlatformStats(found.as_of, found.tenants, held, found.requests, found.top)
+        return figures_answer(request, "stats", stats)
 
     return [get_platform_stats]
 

@@ -13,8 +13,9 @@ from litestar.types import ASGIApp
 from saas import context
 from saas.tenancy.directory import tenant_by_id
 from saas.usage.totals import RequestTotals, ResourceStats, totals_of
-from saas.web.answer import json_answer
 from saas.web.described import described
+from saas.web.figures_answer import FILES, figures_answer
+from saas.web.routed import AnyRequest
 from saas.web.row_request import row_id
 
 
@@ -56,10 +57,12 @@ def stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
             permission="stats:read",
             success=200,
             body=Stats,
+            gives=FILES,
         ),
     )
-    async def get_stats() -> ASGIApp:
-        return json_answer(await stats_of(context.principal().tenant_id, resources))
+    async def get_stats(request: AnyRequest) -> ASGIApp:
+        stats = await stats_of(context.principal().tenant_id, resources)
+        return figures_answer(request, "stats", stats)
 
     @get(
         "/v1/admin/tenants/{id:str}/stats",
@@ -69,11 +72,12 @@ def stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
             plane="platform",
             success=200,
             body=Stats,
+            gives=FILES,
             refusals=(404,),
         ),
     )
-    async def get_stats_of_tenant(id: FromPath[str]) -> ASGIApp:
+    async def get_stats_of_tenant(id: FromPath[str], request: AnyRequest) -> ASGIApp:
         tenant = await tenant_by_id(row_id(id))
-        return json_answer(await stats_of(tenant.id, resources))
+        return figures_answer(request, tenant.slug, await stats_of(tenant.id, resources))
 
     return [get_stats, get_stats_of_tenant]

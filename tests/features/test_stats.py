@@ -1,6 +1,8 @@
 """A tenant's own figures: right, also while others write."""
 
 import asyncio
+import csv
+import io
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -31,6 +33,22 @@ async def test_new_tenant_has_an_owner_and_a_key_and_nothing_else(tenant):
     assert (found["members"], found["api_keys"]) == (1, 1)
     assert before <= datetime.fromisoformat(found["as_of"]) <= datetime.now(UTC)
     assert found["last_activity_at"] == tenant.body["tenant"]["created_at"]
+
+
+async def test_figures_come_as_a_file_of_one_line_each(tenant):
+    await tenant.create("projects", name="One")
+    stats = await figures(tenant)
+
+    answer = await tenant.get("/v1/stats", headers={"Accept": "text/csv"})
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    head, *lines = csv.reader(io.StringIO(answer.text))
+    assert head == ["figure", "value"]
+    found = dict(lines)
+    assert found["resources.projects.total"] == "1"
+    assert found["storage_bytes"] == str(stats["storage_bytes"])
+    assert found["tenant_id"] == tenant.tenant_id
+    assert len(found) == 5 + 3 * len(stats["resources"]) + len(stats["requests"]) + 1
 
 
 async def test_rows_count_as_total_active_and_deleted(tenant):

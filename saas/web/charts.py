@@ -57,6 +57,9 @@ class Chart(msgspec.Struct, frozen=True):
             legend_at_bottom_columns=2,
             truncate_legend=60,
             show_dots=len(self.labels) <= _MOST_DOTS,
+            include_x_axis=True,
+            # The library leaves too little for the last rows of a long legend.
+            margin_bottom=20 + 5 * min(len(self.lines), _MOST_LINES),
             min_scale=1,
             range=None if any(any(line.values) for line in self.lines) else (0, 1),
             js=(),

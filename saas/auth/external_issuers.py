@@ -3,10 +3,8 @@
 Which tenant and member a token speaks of is looked up in `tenancy/tenant_tokens.py`.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from contextvars import Context
 from pathlib import Path
 from uuid import UUID
 
@@ -19,6 +17,7 @@ from saas.auth.issuers_file import Issuer, issuers_from
 from saas.auth.jws import check_signature, check_type, key_id_of, parse
 from saas.auth.key_set import NO_KEYS, BadKeySet, KeySet, read_key_set
 from saas.auth.key_source import FetchFailed, read_file, source_of
+from saas.background import in_background
 from saas.errors import ConfigurationError, Unauthenticated
 from saas.settings import Settings
 
@@ -78,17 +77,8 @@ class ExternalIssuers:
     @asynccontextmanager
     async def refreshing(self) -> AsyncIterator[None]:
         """Keep the keys fresh inside the block."""
-        tasks = [
-            # An empty context: a task must not carry the tenant of whoever starts it.
-            asyncio.create_task(issuer.keys.refresh_for_ever(), context=Context())
-            for issuer in self._issuers.values()
-        ]
-        try:
+        async with in_background(*(i.keys.refresh_for_ever() for i in self._issuers.values())):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def external_issuers_from(settings: Settings) -> ExternalIssuers:

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ import structlog
 from sqlalchemy import ARRAY, DateTime, Executable, Uuid, bindparam, column, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from saas.background import in_background
 from saas.context import Principal, acting_as
 from saas.db.error_mapping import FAILURES
 from saas.db.models import table_of
@@ -49,14 +49,10 @@ class KeyUses:
     @asynccontextmanager
     async def written(self) -> AsyncIterator[None]:
         """Write inside the block, and what is left at its end."""
-        # An empty context: the task must not carry the tenant of whoever started it.
-        task = asyncio.create_task(self._write_for_ever(), context=Context())
         try:
-            yield
+            async with in_background(self._write_for_ever()):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await self.write()

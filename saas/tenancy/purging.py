@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from contextvars import Context
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select
 
+from saas.background import in_background
 from saas.db.database import Database
 from saas.db.models import table_of
 from saas.db.statements import Statement
@@ -26,14 +26,8 @@ async def purging(database: Database, interval_seconds: int) -> AsyncIterator[No
     if not interval_seconds:
         yield
         return
-    # An empty context: no principal of whoever starts it may act in it.
-    task = asyncio.create_task(_purge_for_ever(database, interval_seconds), context=Context())
-    try:
+    async with in_background(_purge_for_ever(database, interval_seconds)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def purge_due(database: Database) -> list[UUID]:

@@ -3,11 +3,11 @@ serves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from contextvars import Context
+from contextlib import asynccontextmanager
 
 import structlog
 
+from saas.background import in_background
 from saas.db.database import Database
 from saas.usage.folding import fold
 from saas.usage.retention import keep
@@ -22,23 +22,12 @@ async def counting(database: Database, interval_seconds: float) -> AsyncIterator
     if not interval_seconds:
         yield
         return
-    tasks = [
-        # An empty context: no principal of whoever starts it may act in it.
-        asyncio.create_task(task, context=Context())
-        for task in (
-            _for_ever("fold", lambda: fold(database), 0, interval_seconds),
-            # What is old can wait until the process serves.
-            _for_ever("retention", lambda: keep(database), interval_seconds, RETENTION_SECONDS),
-        )
-    ]
-    try:
+    async with in_background(
+        _for_ever("fold", lambda: fold(database), 0, interval_seconds),
+        # What is old can wait until the process serves.
+        _for_ever("retention", lambda: keep(database), interval_seconds, RETENTION_SECONDS),
+    ):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def _for_ever(

@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import Context
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
 import structlog
 
+from saas.background import in_background
 from saas.db.database import Database
 from saas.db.error_mapping import FAILURES
 from saas.db.transaction import platform_transaction
@@ -84,14 +84,10 @@ class RequestMeter:
         if not self._interval_seconds:
             yield
             return
-        # An empty context: the task must not carry the tenant of whoever started it.
-        task = asyncio.create_task(self._write_for_ever(), context=Context())
         try:
-            yield
+            async with in_background(self._write_for_ever()):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await self.write()

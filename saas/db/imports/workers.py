@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from saas import context
+from saas.background import in_background
 from saas.context import Principal, RequestOrigin, acting_as
 from saas.db.apart import apart
 from saas.db.bulk_target import BulkTarget
@@ -64,15 +65,14 @@ class ImportWorkers:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """At the end imports stop after their last whole piece, to be resumed."""
-        heart = asyncio.create_task(self._beat(), context=Context())
-        try:
-            yield
-        finally:
-            heart.cancel()
-            tasks = [heart, *self._tasks.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with in_background(self._beat()):
+            try:
+                yield
+            finally:
+                tasks = [*self._tasks.values()]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, job: ImportJob, principal: Principal, origin: RequestOrigin) -> None:
         turn = self._turns.setdefault(principal.tenant_id, asyncio.Lock())

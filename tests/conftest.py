@@ -19,6 +19,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from command_line import Saas, saas_on
 from saas.app import create_app
 from saas.db.migrate import migrate
 from saas.db.roles import APP, MIGRATOR, PLATFORM, bootstrap
@@ -226,6 +227,12 @@ async def other_tenant(onboard: Onboard) -> Caller:
 def operator(http: httpx.AsyncClient) -> Caller:
     """The platform administrator."""
     return Caller(http, PLATFORM_KEY, {})
+
+
+@pytest.fixture
+def saas(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Saas:
+    """Runs one command in an empty folder; `saas_on` has the rest."""
+    return saas_on(settings, monkeypatch, tmp_path)
 
 
 @pytest.fixture

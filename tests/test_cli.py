@@ -1,85 +1,23 @@
 """The `saas` command as an operator types it, on the suite's database."""
 
-import asyncio
-import contextlib
-import io
 import json
-import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import msgspec
 import psycopg
 import pytest
 
+from command_line import Saas
 from saas.app import create_app
-from saas.cli import main
-from saas.commands.on_database import out as terminal
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
-from saas.installation import as_environment
 from saas.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> str:
-        """What a command that did its work has said."""
-        assert (self.code, self.err) == (0, ""), self
-        return self.out.rstrip("\n")
-
-    @property
-    def refusal(self) -> str:
-        """What a command that refused has said: one line, and nothing but the refusal."""
-        assert (self.code, self.out) == (2, ""), self
-        assert self.err.startswith("saas: ")
-        assert self.err.count("\n") == 1
-        return self.err.removeprefix("saas: ").rstrip("\n")
-
-
-Saas = Callable[..., Awaitable[Ran]]
-
-
-@pytest.fixture
-def saas(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Saas:
-    """Run one command. By name: settings to change; None takes one away."""
-    # Nothing of the developer's, in `.env` or the environment, may decide anything.
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SAAS_")]:
-        monkeypatch.delenv(name)
-    # As wide as a terminal can be: a table cuts its columns to fit.
-    monkeypatch.setattr(terminal, "width", 160)
-
-    async def saas(*arguments: str, **changes: str | None) -> Ran:
-        changed = {f"SAAS_{name.upper()}": value for name, value in changes.items()}
-        with monkeypatch.context() as patch:
-            for name, value in (as_environment(settings) | changed).items():
-                if value is not None:
-                    patch.setenv(name, value)
-            # In a thread: a command runs an event loop of its own.
-            return await asyncio.to_thread(_run, list(arguments))
-
-    return saas
-
-
-def _run(arguments: list[str]) -> Ran:
-    out, err = io.StringIO(), io.StringIO()
-    code: Any = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            code = stop.code or 0
-    return Ran(code, out.getvalue(), err.getvalue())
 
 
 def bearer(credential: str) -> dict[str, str]:

@@ -5,11 +5,8 @@ from typing import Any
 
 import httpx
 
-import test_cli
-from test_cli import Saas, bearer
-
-# The fixture that runs a command.
-saas = test_cli.saas
+from command_line import Saas
+from test_cli import bearer
 
 
 def of(tenant: Any) -> tuple[str, str]:

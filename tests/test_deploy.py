@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import yaml
 
-from saas.cli import main
+from command_line import leave_settings, run
 from saas.dev.account import server_account
 from saas.dev.cluster import server_programs
 from saas.dev.home import recorded_home
@@ -205,20 +205,12 @@ def test_what_cannot_start_says_why_in_one_line(
     reason: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("SAAS_")]:
-        monkeypatch.delenv(name)
+    leave_settings(monkeypatch, tmp_path)
     for name, value in {**settings, "SAAS_DATA_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(SystemExit) as refused:
-        main(list(words))
-
-    assert refused.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert reason in line
+    assert reason in run(*words).refusal
     assert not (tmp_path / "pg").exists()
 
 

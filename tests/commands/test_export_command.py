@@ -17,7 +17,7 @@ async def test_file_is_the_one_of_the_api(saas: Any, tenant: Any, slug: str) -> 
     for format in ("csv", "jsonl"):
         served = await tenant.get(f"/v1/projects/export?format={format}")
         ran = await saas("export", "--tenant", slug, "projects", "--format", format)
-        assert (ran.code, ran.out, ran.err) == (0, served.content, "")
+        assert (ran.code, ran.raw, ran.err) == (0, served.content, "")
 
 
 async def test_filters_are_those_of_a_list(saas: Any, tenant: Any, slug: str) -> None:
@@ -28,7 +28,7 @@ async def test_filters_are_those_of_a_list(saas: Any, tenant: Any, slug: str) ->
 
     ran = await saas("export", "--tenant", slug, "projects", *filters)
 
-    assert ran.out == b"name\r\ntwo\r\none\r\n"
+    assert ran.raw == b"name\r\ntwo\r\none\r\n"
 
 
 async def test_file_and_its_format_go_by_its_name(
@@ -42,7 +42,7 @@ async def test_file_and_its_format_go_by_its_name(
 
     assert (tmp_path / "out.csv").read_bytes() == b"name\r\nMagnet\r\n"
     assert (tmp_path / "out.jsonl").read_bytes() == b'{"name":"Magnet"}\n'
-    assert (said.code, said.out, said.err) == (0, b"", "projects: 1 exported to out.csv\n")
+    assert (said.code, said.out, said.err) == (0, "", "projects: 1 exported to out.csv\n")
     assert told.json == {
         "resource": "projects",
         "format": "jsonl",

@@ -49,7 +49,7 @@ async def test_good_rows_land_and_bad_ones_come_back_to_be_corrected(
     ran = await saas(*into, put("data.csv", ROWS))
 
     assert (ran.code, ran.err) == (1, "")
-    assert ran.out.decode().splitlines() == [
+    assert ran.out.splitlines() == [
         "data.csv into projects: 4 rows read: 3 inserted, 0 updated, 0 skipped, 1 failed.",
         "The refused rows are in data.errors.csv.",
     ]

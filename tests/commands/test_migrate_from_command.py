@@ -35,8 +35,8 @@ async def test_page_is_true(saas: Any, tenant: Any, commands: list[list[str]]) -
         await tenant.create("projects", name=f"Own {number}")
     tried, copied = [await saas(*command) for command in commands]
 
-    assert copied.out.decode() == block("text")
-    assert tried.out.decode().startswith(block("text").splitlines()[0])
+    assert copied.out == block("text")
+    assert tried.out.startswith(block("text").splitlines()[0])
     assert (tried.code, copied.code, tried.err, copied.err) == (0, 0, "", "")
     row = (await tenant.get("/v1/projects?name=user7")).json()["items"][0]
     assert (row["description"], row["is_active"], row["budget_cents"]) == (
@@ -77,7 +77,7 @@ async def test_bad_rows_are_told_and_the_exit_code_says_so(
         *(998, 2),
     )
     assert (table["before"], table["in_tenant"], table["is_whole"]) == (0, 998, False)
-    assert again.out.decode().splitlines()[1:] == [
+    assert again.out.splitlines()[1:] == [
         f"The bad rows are in users.{slug}.errors.csv.",
         "Not every row of the source is in.",
     ]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import saas
+from command_line import run
 from saas import schema
-from saas.cli import main
 from saas.dev.scaffold import singular, wished, write_resource
 from saas.dev.scaffold_app import registered
 from saas.errors import ConfigurationError
@@ -290,23 +290,17 @@ def test_file_that_is_there_is_never_written_over(package: Path) -> None:
     assert files_below(package) == before
 
 
-def test_command_says_what_comes_next(
-    package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_says_what_comes_next(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saas, "__file__", str(package / "__init__.py"))
 
-    with pytest.raises(SystemExit) as done:
-        main(["new", "resource", "invoices", "name:str"])
-    with pytest.raises(SystemExit) as refused:
-        main(["new", "resource", "invoices", "name:float"])
-    with pytest.raises(SystemExit) as fieldless:
-        main(["new", "resource", "invoices"])
-    said = capsys.readouterr()
+    done = run("new", "resource", "invoices", "name:str")
+    refused = run("new", "resource", "invoices", "name:float")
+    fieldless = run("new", "resource", "invoices")
 
-    assert (done.value.code, refused.value.code, fieldless.value.code) == (0, 2, 2)
-    assert '.venv/bin/alembic revision --autogenerate -m "invoices"' in said.out
-    assert ".venv/bin/saas migrate\n  make test\n" in said.out
-    assert said.err.startswith("saas: field name:float: 'float' is neither a type")
+    assert fieldless.code == 2
+    assert '.venv/bin/alembic revision --autogenerate -m "invoices"' in done.answer
+    assert ".venv/bin/saas migrate\n  make test\n" in done.out
+    assert refused.refusal.startswith("field name:float: 'float' is neither a type")
     assert (package / "features" / "invoices.py").exists()
 
 

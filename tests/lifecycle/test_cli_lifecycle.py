@@ -1,11 +1,7 @@
 """The commands about a tenant's life, as an operator types them, on the suite's database."""
 
-import asyncio
-import contextlib
 import hashlib
-import io
 import json
-import os
 import re
 import shlex
 from pathlib import Path
@@ -13,48 +9,13 @@ from pathlib import Path
 import pytest
 from purges import id_of
 
-from saas.cli import main
-from saas.commands.on_database import out as terminal
-from saas.installation import as_environment
-
-
-@pytest.fixture
-def saas(settings, monkeypatch, tmp_path):
-    """Run one command; its exit code, what it printed, and what it refused."""
-    # Nothing of the developer's, in `.env` or the environment, may decide anything.
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SAAS_")]:
-        monkeypatch.delenv(name)
-    for name, value in as_environment(settings).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(terminal, "width", 160)
-
-    async def run(*arguments):
-        # In a thread: a command runs an event loop of its own.
-        return await asyncio.to_thread(_run, list(arguments))
-
-    return run
-
-
-def _run(arguments):
-    printed, refused = io.StringIO(), io.StringIO()
-    code = 0
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(refused):
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            code = stop.code or 0
-    return code, printed.getvalue(), refused.getvalue()
-
 
 @pytest.fixture
 def answer(saas):
     """What a command that did its work has printed."""
 
     async def run(*arguments):
-        code, printed, refused = await saas(*arguments)
-        assert (code, refused) == (0, ""), refused
-        return printed.rstrip("\n")
+        return (await saas(*arguments)).answer
 
     return run
 
@@ -64,11 +25,7 @@ def refusal(saas):
     """What a command that refused has said: one line."""
 
     async def run(*arguments):
-        code, printed, refused = await saas(*arguments)
-        assert (code, printed) == (2, "")
-        assert refused.startswith("saas: ")
-        assert refused.count("\n") == 1
-        return refused.removeprefix("saas: ").rstrip("\n")
+        return (await saas(*arguments)).refusal
 
     return run
 

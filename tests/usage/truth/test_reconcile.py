@@ -173,7 +173,7 @@ async def test_repair_is_exact_while_writers_imports_and_folds_run(tenant_id, da
     assert (await compare(database, tenant_id)).drift == []
 
 
-async def test_command_prints_what_differs_and_repairs_it(tenant, slug, superuser, doctor):
+async def test_command_prints_what_differs_and_repairs_it(tenant, slug, superuser, saas):
     await tenant.create("projects", name="Rocket")
     superuser(
         "UPDATE usage_changes SET live = live + 1 WHERE tenant = %s AND entity = 'projects'",
@@ -181,26 +181,26 @@ async def test_command_prints_what_differs_and_repairs_it(tenant, slug, superuse
     )
     line = {"tenant": slug, "figure": "totals projects live", "counted": 2, "true": 1}
 
-    found = await doctor("--reconcile", "--tenant", slug, "--json")
-    table = await doctor("--reconcile", "--tenant", tenant.tenant_id)
-    repaired = await doctor("--reconcile", "--repair", "--tenant", slug, "--json")
-    fine = await doctor("--reconcile", "--tenant", slug)
+    found = await saas("doctor", "--reconcile", "--tenant", slug, "--json")
+    table = await saas("doctor", "--reconcile", "--tenant", tenant.tenant_id)
+    repaired = await saas("doctor", "--reconcile", "--repair", "--tenant", slug, "--json")
+    fine = await saas("doctor", "--reconcile", "--tenant", slug)
 
-    assert found[0] == table[0] == 1
-    assert (found[1]["tenants"], found[1]["drift"]) == (1, [line])
-    assert "totals projects live" in table[1]
-    assert "--repair" in table[1]
-    assert repaired[0] == fine[0] == 0
-    assert (repaired[1]["drift"], repaired[1]["repaired"]) == ([line], True)
-    assert fine[1].startswith("No drift: ")
-    assert "figures of 1 tenants" in fine[1]
+    assert found.code == table.code == 1
+    assert (found.json["tenants"], found.json["drift"]) == (1, [line])
+    assert "totals projects live" in table.out
+    assert "--repair" in table.out
+    assert repaired.code == fine.code == 0
+    assert (repaired.json["drift"], repaired.json["repaired"]) == ([line], True)
+    assert fine.out.startswith("No drift: ")
+    assert "figures of 1 tenants" in fine.out
 
 
-async def test_command_looks_at_every_tenant(tenant, other_tenant, superuser, doctor):
+async def test_command_looks_at_every_tenant(tenant, other_tenant, superuser, saas):
     for one in (tenant, other_tenant):
         superuser("UPDATE usage_changes SET live = live + 1 WHERE tenant = %s", one.tenant_id)
 
-    _, found, _ = await doctor("--reconcile", "--repair", "--json")
+    found = (await saas("doctor", "--reconcile", "--repair", "--json")).json
 
     slugs = {one.body["tenant"]["slug"] for one in (tenant, other_tenant)}
     assert slugs <= {drift["tenant"] for drift in found["drift"]}
@@ -208,9 +208,9 @@ async def test_command_looks_at_every_tenant(tenant, other_tenant, superuser, do
     assert found["failed"] == {}
 
 
-async def test_command_refuses_an_unknown_tenant_and_lonely_options(doctor):
-    unknown = await doctor("--reconcile", "--tenant", str(uuid4()))
-    lonely = await doctor("--repair")
+async def test_command_refuses_an_unknown_tenant_and_lonely_options(saas):
+    unknown = await saas("doctor", "--reconcile", "--tenant", str(uuid4()))
+    lonely = await saas("doctor", "--repair")
 
-    assert (unknown[0], lonely[0]) == (2, 2)
-    assert "--reconcile" in lonely[2]
+    assert (unknown.code, lonely.code) == (2, 2)
+    assert "--reconcile" in lonely.err

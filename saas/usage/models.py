@@ -9,7 +9,17 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Index, SmallInteger, String, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Identity,
+    Index,
+    SmallInteger,
+    String,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -49,7 +59,7 @@ class UsageChange(Base):
     __table_args__ = _counted(by_triggers=True)
 
     tenant: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, server_default=text("uuidv7()"))
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     at: Mapped[datetime]
     entity: Mapped[str] = mapped_column(String(63))
     actor: Mapped[str]
@@ -191,7 +201,7 @@ class UsageMeterChange(Base):
     __table_args__ = (_counted(app=("SELECT", "INSERT")),)
 
     tenant: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, server_default=text("uuidv7()"))
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     at: Mapped[datetime]
     meter: Mapped[str] = mapped_column(String(40))
     kind: Mapped[str] = mapped_column(String(20))

@@ -11,6 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from saas.db.audit import AuditEntry
+from saas.db.audit_functions import BYTES
 
 MANY = 60
 STAMPS = {"version", "created_at", "created_by", "updated_at", "updated_by"}
@@ -50,6 +51,18 @@ class Log:
         return self.run(
             f"SELECT {columns} FROM audit_log WHERE tenant_id = '{self.tenant}' ORDER BY id"
         ).fetchall()
+
+    def counted(self) -> list[dict[str, int]]:
+        """What each statement has added to the tenant's usage."""
+        return self.run(
+            "SELECT created, live, bytes FROM usage_changes "
+            f"WHERE tenant = '{self.tenant}' ORDER BY id"
+        ).fetchall()
+
+    def sizes(self, table: str) -> set[int]:
+        """What is counted of a row, as `saas doctor --reconcile` counts it."""
+        size = BYTES.format("record_send(r.*)")
+        return {row["size"] for row in self.run(f"SELECT {size} AS size FROM {table} AS r")}
 
     def shown(self) -> list[AuditEntry]:
         return [AuditEntry(**entry) for entry in self.stored()]
@@ -150,9 +163,18 @@ def test_any_type_and_any_name_of_a_column_is_logged_alike(log: Log) -> None:
         "pair": "ROW(1, 'x')::thing_pair",
         "span": "'[1,5)'::int4range",
         "nothing": "NULL::text",
+        "no_number": "NULL::int",
         "null_document": "'null'::jsonb",
+        "padded": "'ä'::char(5)",
+        "limited": "'äöü'::varchar(5)",
+        "mood": "'so so'::thing_mood",
+        "part": "0.5::thing_part",
+        "length": "'1 day'::interval",
+        "network": "'10.0.0.0/8'::cidr",
     }
     log.run("CREATE TYPE thing_pair AS (a int, b text)")
+    log.run("CREATE TYPE thing_mood AS ENUM ('so so')")
+    log.run("CREATE DOMAIN thing_part AS numeric CHECK (VALUE < 1)")
     types = [f"{_quoted(name)} {_type(value)}" for name, value in values.items()]
     log.make_table(f"LIKE projects INCLUDING DEFAULTS, {', '.join(types)}")
     log.run("ALTER TABLE things DROP COLUMN description")
@@ -163,8 +185,10 @@ def test_any_type_and_any_name_of_a_column_is_logged_alike(log: Log) -> None:
     shown = log.shown()
     assert {"is_new" in entry["changes"] for entry in log.stored()[:MANY]} == {True}
     assert len({json.dumps(entry.changes, sort_keys=True) for entry in shown}) == 1
-    given = values.keys() - {"nothing", "null_document"}
+    given = values.keys() - {"nothing", "no_number", "null_document"}
     assert shown[0].changes.keys() == STAMPS | {"name", "is_active"} | given
+    (size,) = log.sizes("things")
+    assert log.counted() == [{"created": n, "live": n, "bytes": n * size} for n in (MANY, 1)]
 
 
 def _quoted(name: str) -> str:

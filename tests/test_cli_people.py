@@ -33,8 +33,12 @@ async def test_key_is_made_shown_once_rotated_and_revoked(
     assert rotated["key"] != said[1]
     assert await status(http, rotated["key"]) == 200
 
+    other = json.loads((await saas("key", "create", "Other", *of(tenant), "--json")).answer)["id"]
     assert (await saas("key", "revoke", id, *of(tenant))).answer == ""
-    assert (await tenant.get(path)).status_code == 404
+    ended = (await saas("key", "revoke", other, *of(tenant), "--json")).json
+    assert ended == {"id": other}
+    for gone in (path, f"/v1/api-keys/{other}"):
+        assert (await tenant.get(gone)).status_code == 404
     log = (await tenant.get(f"/v1/audit?entity=api_keys&entity_id={id}")).json()["items"]
     assert {entry["actor"] for entry in log} == {"platform:cli"}
     assert rotated["key"][-43:] not in json.dumps(log)
@@ -58,6 +62,29 @@ async def test_key_may_be_narrow_and_expire(saas: Saas, tenant: Any) -> None:
     assert "2099-01-01" in table
 
 
+async def test_invitations_are_listed_and_withdrawn(
+    saas: Saas, tenant: Any, http: httpx.AsyncClient
+) -> None:
+    invite = ("member", "invite", "eve@cli.test", *of(tenant), "--json")
+    made = (await saas(*invite)).json
+    token = made.pop("token")
+
+    (listed,) = (await saas("member", "invitations", *of(tenant), "--json")).answer.splitlines()
+    table = (await saas("member", "invitations", *of(tenant))).answer
+    ended = await saas("member", "uninvite", made["id"], *of(tenant), "--json")
+
+    assert json.loads(listed) == made
+    for shown in (made["id"], "eve@cli.test", "member", made["expires_at"][:10]):
+        assert shown in table
+    assert ended.json == {"id": made["id"]}
+    body = {"token": token, "name": "Eve"}
+    assert (await http.post("/v1/invitations/accept", json=body)).status_code == 422
+    assert (await saas("member", "invitations", *of(tenant), "--json")).answer == ""
+    again = await saas("member", "uninvite", made["id"], *of(tenant))
+    assert again.refusal == "There is no such resource."
+    assert "uuid" in (await saas("member", "uninvite", "eve", *of(tenant))).refusal.lower()
+
+
 async def test_member_is_invited_promoted_and_removed(
     saas: Saas, tenant: Any, http: httpx.AsyncClient
 ) -> None:
@@ -75,7 +102,8 @@ async def test_member_is_invited_promoted_and_removed(
     assert "Ada [A]\ufffd[2J" in table
     assert ada["id"] in table
 
-    assert (await saas("member", "remove", tenant.owner_id, *of(tenant))).answer == ""
+    removed = await saas("member", "remove", tenant.owner_id, *of(tenant), "--json")
+    assert removed.json == {"id": tenant.owner_id}
     last = await saas("member", "remove", "ada@cli.test", *of(tenant))
     assert "last active owner" in last.refusal
     log = (await tenant.get("/v1/audit?entity=members&actor=platform:cli")).json()["items"]

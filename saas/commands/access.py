@@ -8,7 +8,8 @@ import rich_click as click
 from rich.markup import escape
 from rich.table import Column, Table
 
-from saas.commands.on_database import find_tenant, out, with_database
+from saas.commands.in_tenant import as_json
+from saas.commands.on_database import find_tenant, out, show_ended, with_database
 from saas.db.database import Database
 from saas.db.query import MAX_LIMIT, ListQuery
 from saas.db.transaction import platform_transaction
@@ -36,7 +37,7 @@ def access() -> None:
 @click.option("--reason", required=True, help="The tenant reads it.")
 @click.option("--minutes", default=60, show_default=True, type=click.IntRange(1, 1440))
 @click.option("--write", is_flag=True, help="Change rows too, not only read them.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@as_json
 def open_tenant(tenant: str, reason: str, minutes: int, write: bool, as_json: bool) -> None:
     """Print a credential for the tenant's own routes, shown this once."""
     ends = datetime.now(UTC) + timedelta(minutes=minutes)
@@ -83,7 +84,8 @@ def list_accesses(tenant: str, as_json: bool) -> None:
 @access.command("revoke")
 @click.argument("tenant")
 @click.argument("grant", type=click.UUID)
-def revoke(tenant: str, grant: UUID) -> None:
+@as_json
+def revoke(tenant: str, grant: UUID, as_json: bool) -> None:
     """End an access, everywhere within 5 s."""
 
     async def work(database: Database, _: Settings) -> None:
@@ -92,3 +94,4 @@ def revoke(tenant: str, grant: UUID) -> None:
             await revoke_access(id, grant, operator=ACTOR)
 
     with_database(work)
+    show_ended(grant, as_json)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 import rich_click as click
@@ -16,7 +17,7 @@ from saas.commands.in_tenant import (
     of_tenant,
     row_id,
 )
-from saas.commands.on_database import out, print_json
+from saas.commands.on_database import out, print_json, show_ended
 from saas.db.query import MAX_LIMIT
 from saas.settings import Settings
 from saas.tenancy.api_keys import MOST_OVERLAP_SECONDS, ApiKeys, KeyWish, NewApiKey
@@ -76,13 +77,15 @@ def rotate_key(id: str, slug: str, overlap: int, as_json: bool) -> None:
 @key.command("revoke")
 @click.argument("id")
 @of_tenant
-def revoke_key(id: str, slug: str) -> None:
+@as_json
+def revoke_key(id: str, slug: str, as_json: bool) -> None:
     """End a key: within 5 s it is refused everywhere."""
 
-    async def work(_: Settings) -> None:
+    async def work(_: Settings) -> UUID:
         await ApiKeys(catalogue()).revoke(row_id(id))
+        return row_id(id)
 
-    in_tenant(slug, work)
+    show_ended(in_tenant(slug, work), as_json)
 
 
 @key.command("list")

@@ -1,5 +1,7 @@
 """The commands about a tenant's members."""
 
+from uuid import UUID
+
 import rich_click as click
 from rich.table import Column, Table
 
@@ -13,14 +15,15 @@ from saas.commands.in_tenant import (
     of_tenant,
     row_id,
 )
-from saas.commands.on_database import out, print_json
+from saas.commands.on_database import out, print_json, show_ended
 from saas.db.query import MAX_LIMIT
 from saas.db.where import where
 from saas.errors import NotFound
 from saas.identity import invitation_tokens
 from saas.settings import Settings
 from saas.tenancy.fields import Email, canonical_email
-from saas.tenancy.invitations import Invitations, Invited
+from saas.tenancy.invitations import InvitationRead, Invitations, Invited
+from saas.tenancy.invitations import repository as offers
 from saas.tenancy.members import MemberRead, Members, repository
 
 _role = click.Choice([role.value for role in Role])
@@ -28,7 +31,7 @@ _role = click.Choice([role.value for role in Role])
 
 @click.group()
 def member() -> None:
-    """List, invite, promote and remove a tenant's members. A MEMBER is an id or an address."""
+    """A tenant's members, and who is invited to be one. A MEMBER is an id or an address."""
 
 
 @member.command("list")
@@ -93,13 +96,53 @@ def set_role(member: str, role: str, slug: str, as_json: bool) -> None:
 @member.command("remove")
 @click.argument("member")
 @of_tenant
-def remove_member(member: str, slug: str) -> None:
+@as_json
+def remove_member(member: str, slug: str, as_json: bool) -> None:
     """Remove a member, never the last owner. Credentials end within 5 s."""
 
-    async def work(_: Settings) -> None:
-        await Members(catalogue()).remove((await _found(member)).id)
+    async def work(_: Settings) -> UUID:
+        found = await _found(member)
+        await Members(catalogue()).remove(found.id)
+        return found.id
 
-    in_tenant(slug, work)
+    show_ended(in_tenant(slug, work), as_json)
+
+
+@member.command("invitations")
+@of_tenant
+@as_json
+def list_invitations(slug: str, as_json: bool) -> None:
+    """Print a tenant's invitations, the newest first; with --json one a line."""
+
+    async def work(_: Settings) -> list[InvitationRead]:
+        newest = where(sort="-created_at")
+        return [row async for row in offers.stream(newest, batch=MAX_LIMIT)]
+
+    invitations = in_tenant(slug, work)
+    if as_json:
+        for row in invitations:
+            print_json(row)
+        return
+    table = Table(Column("id", no_wrap=True), "email", "role", "expires", "accepted")
+    for row in invitations:
+        times = (f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (row.expires_at, row.accepted_at))
+        table.add_row(str(row.id), cell(row.email), row.role, *times)
+    out.print(table)
+
+
+@member.command("uninvite")
+@click.argument("invitation")
+@of_tenant
+@as_json
+def revoke_invitation(invitation: str, slug: str, as_json: bool) -> None:
+    """Withdraw an invitation, by its id; its token is good for nothing any more."""
+
+    async def work(settings: Settings) -> UUID:
+        id = row_id(invitation)
+        await Invitations(catalogue(), invitation_tokens(settings)).revoke(id)
+        return id
+
+    show_ended(in_tenant(slug, work), as_json)
 
 
 async def _found(member: str) -> MemberRead:

@@ -42,6 +42,12 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
+def show_ended(id: UUID, as_json: bool) -> None:
+    """What is over needs no words, but a script reads an object from each command."""
+    if as_json:
+        print_json({"id": id})
+
+
 async def find_tenant(database: Database, name: str) -> TenantRead:
     """The tenant of this slug or id; a slug may look like an id. Raises NotFound."""
     async with platform_transaction(database):

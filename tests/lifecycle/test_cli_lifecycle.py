@@ -132,9 +132,10 @@ async def test_access_is_opened_listed_and_revoked(answer, refusal, tenant, slug
         json.loads(line)
         for line in (await answer("tenant", "access", "list", slug, "--json")).splitlines()
     ]
-    await answer("tenant", "access", "revoke", slug, opened["id"])
+    ended = json.loads(await answer("tenant", "access", "revoke", slug, opened["id"], "--json"))
 
     assert alive == [200, 200]
+    assert ended == {"id": opened["id"]}
     assert [(row["reason"], row["may_write"]) for row in rows] == [
         ("More", True),
         ("Ticket [42]", False),

@@ -60,12 +60,16 @@ FIGURES = (
         "usage_meters",
         ("at", "meter", "kind"),
         ("events", "quantity"),
-        counted=f"""SELECT at, meter, kind, events, quantity FROM usage_meters
-      WHERE tenant = $1 AND {_KEPT.format("at")}
-      UNION ALL
-      SELECT {IN_QUARTER}, meter, kind, events, quantity FROM usage_meter_changes
-      WHERE tenant = $1 AND {_KEPT.format(IN_QUARTER)}""",
-        # No row holds more (`folding.py`).
+        # No row holds more than MOST, and none will when all is folded (`folding.py`).
+        counted=f"""SELECT at, meter, kind, sum(events), least(sum(quantity), {MOST})
+      FROM (
+        SELECT at, meter, kind, events, quantity FROM usage_meters
+        WHERE tenant = $1 AND {_KEPT.format("at")}
+        UNION ALL
+        SELECT {IN_QUARTER}, meter, kind, events, quantity FROM usage_meter_changes
+        WHERE tenant = $1 AND {_KEPT.format(IN_QUARTER)}
+      ) AS c (at, meter, kind, events, quantity)
+      GROUP BY at, meter, kind""",
         true=f"""SELECT at, meter, kind, events, least(quantity, {MOST})
       FROM public.usage_of_events()
       WHERE {_KEPT.format("at")}""",

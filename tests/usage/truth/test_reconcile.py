@@ -97,6 +97,24 @@ async def test_each_wrong_figure_is_found_and_set_right(
     assert await drift_of(database, lived_in) == {}
 
 
+async def test_a_meter_beyond_what_a_figure_holds_has_no_drift(tenant, superuser, database):
+    at = "date_trunc('day', now(), 'UTC')"
+    superuser(
+        f"INSERT INTO usage_events (tenant_id, meter, key, quantity, at, actor) SELECT %s, "
+        f"'pdf_pages', n, {2**53 - 1}, {at}, 'key:x' FROM generate_series(1, 2000) AS n",
+        tenant.tenant_id,
+    )
+    superuser(
+        f"INSERT INTO usage_meter_changes (tenant, at, meter, kind, events, quantity) SELECT %s, "
+        f"{at}, 'pdf_pages', 'key', 1000, {1_000 * (2**53 - 1)} FROM generate_series(1, 2)",
+        tenant.tenant_id,
+    )
+
+    assert await drift_of(database, tenant) == {}
+    await fold(database)
+    assert await drift_of(database, tenant) == {}
+
+
 async def test_another_tenants_drift_is_not_this_ones(lived_in, other_tenant, superuser, database):
     superuser("UPDATE usage_totals SET live = 99 WHERE tenant = %s", lived_in.tenant_id)
 

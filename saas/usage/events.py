@@ -12,8 +12,11 @@ from saas.errors import FieldError
 from saas.limits import MOST, MeterName
 from saas.usage.metrics import METRICS
 
-# Clocks differ. An older event could be one whose key is no longer known.
-_AHEAD, _OLDEST = timedelta(minutes=5), timedelta(days=90)
+OLDEST_DAYS = 90
+"""So far back events may be told: a quota counts the whole month of each, and no figure of these
+months is dropped (`retention.py`)."""
+# Clocks differ.
+_AHEAD = timedelta(minutes=5)
 _MOST_BYTES = 2_048
 # An escape, not the six letters behind an escaped backslash.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -39,7 +42,7 @@ def faults_of(event: Event) -> Iterator[FieldError]:
     if not _can_be_stored(event.idempotency_key):
         message = "The text holds a character that cannot be stored."
         yield FieldError("/idempotency_key", "invalid_text", message)
-    if event.at is not None and not now - _OLDEST <= event.at <= now + _AHEAD:
+    if event.at is not None and not now - timedelta(days=OLDEST_DAYS) <= event.at <= now + _AHEAD:
         message = "Expected a time from 90 days ago to 5 minutes ahead."
         yield FieldError("/at", "out_of_range", message)
     if event.data is not None and (reason := _why_not(event.data)):

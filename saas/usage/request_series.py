@@ -1,5 +1,6 @@
 """Requests over time: how many, how many failed, how long they took, how many bytes they moved."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,7 +32,10 @@ async def request_figures(metric: str, span: Span, *, group_by: str | None = Non
     is_grouped = group_by is not None
     if metric in _SHARES:
         rows = await read(_LATENCY.replace("{group}", group), span)
-        return _percentiles(rows, span, _SHARES[metric], is_grouped=is_grouped)
+        # In a thread: a long series of many routes would hold up requests for half a second.
+        return await asyncio.to_thread(
+            _percentiles, rows, span, _SHARES[metric], is_grouped=is_grouped
+        )
     if not is_grouped and span.is_of_days():
         sql = _OF_DAYS.replace("{metric}", metric)
     else:
@@ -40,14 +44,10 @@ async def request_figures(metric: str, span: Span, *, group_by: str | None = Non
 
 
 def _percentiles(rows: Iterable[Any], span: Span, share: float, *, is_grouped: bool) -> Figures:
-    counts: dict[str | None, dict[int, dict[int, int]]] = {} if is_grouped else {None: {}}
+    found: dict[str | None, dict[int, float]] = {} if is_grouped else {None: {}}
     for row in rows:
-        places = counts.setdefault(row["group"], {})
-        places.setdefault(row["place"], {})[row["bucket"]] = row["many"]
-    found = {
-        group: {place: percentile(of, share) for place, of in places.items()}
-        for group, places in counts.items()
-    }
+        counts = dict(zip(row["buckets"], row["counts"], strict=True))
+        found.setdefault(row["group"], {})[row["place"]] = percentile(counts, share)
     return filled(found, span)
 
 
@@ -55,10 +55,13 @@ _COUNTED = f"""
 SELECT {BUCKET.format(at=_MIDDLE)} AS place, {{group}} AS "group", {{value}} AS value
 FROM usage_requests WHERE {_IN_SPAN} GROUP BY 1, 2"""
 _LATENCY = f"""
-SELECT {BUCKET.format(at=_MIDDLE)} AS place, {{group}} AS "group",
-  l.bucket, sum(l.many)::bigint AS many
-FROM usage_requests, unnest(latency_buckets, latency_counts) AS l (bucket, many)
-WHERE {_IN_SPAN} GROUP BY 1, 2, 3"""
+SELECT place, "group", array_agg(bucket) AS buckets, array_agg(often) AS counts
+FROM (
+  SELECT {BUCKET.format(at=_MIDDLE)} AS place, {{group}} AS "group",
+    l.bucket, sum(l.often)::bigint AS often
+  FROM usage_requests, unnest(latency_buckets, latency_counts) AS l (bucket, often)
+  WHERE {_IN_SPAN} GROUP BY 1, 2, 3
+) AS of_bucket GROUP BY 1, 2"""
 # The same from one row a day.
 _OF_DAYS = f"""
 SELECT {BUCKET.format(at="day::timestamp AT TIME ZONE 'UTC'")} AS place, NULL::text AS "group",

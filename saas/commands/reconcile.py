@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from saas.commands.on_database import err, find_tenant, out, print_json, with_database
 from saas.db.database import Database
 from saas.errors import SaasError
-from saas.usage.truth import Comparison, Reconciled, compare, repair, tenants_with_figures
+from saas.usage.truth import Comparison, FiguredTenant, compare, repair, tenants_with_figures
 
 
 class Wish(NamedTuple):
@@ -71,7 +71,7 @@ async def _reconciled(database: Database, wish: Wish) -> Report:
     )
 
 
-async def _chosen(database: Database, name: str | None) -> list[Reconciled]:
+async def _chosen(database: Database, name: str | None) -> list[FiguredTenant]:
     tenants = await tenants_with_figures(database)
     if name is None:
         return tenants

@@ -10,7 +10,7 @@ from saas.limits import MOST
 from saas.usage.folding import IN_QUARTER
 
 
-class Figures(NamedTuple):
+class FigureKind(NamedTuple):
     """One kind of figure of the tenant $1. `counted` and `true` select `keys` and `measures`, and
     several rows with the same keys add up; `others` are columns of the table that have no truth to
     be compared with, with their value in a new row."""
@@ -30,8 +30,8 @@ _KEPT = "{0} >= (SELECT since FROM kept)"
 _KEPT_DAY = "day >= (SELECT since_day FROM kept)"
 _ACTIVITY = "at, entity, actor, created, updated, deleted"
 
-FIGURES = (
-    Figures(
+FIGURE_KINDS = (
+    FigureKind(
         "totals",
         "usage_totals",
         ("entity",),
@@ -42,7 +42,7 @@ FIGURES = (
         true="SELECT entity, live, active, removed, bytes FROM public.usage_of_rows()",
         others=(("changed_at", "NULL::timestamptz"),),
     ),
-    Figures(
+    FigureKind(
         "activity",
         "usage_activity",
         ("at", "entity", "actor"),
@@ -55,7 +55,7 @@ FIGURES = (
         true=f"""SELECT {_ACTIVITY} FROM public.usage_of_log() WHERE {_KEPT.format("at")}""",
         others=(("live", "0"), ("bytes", "0")),
     ),
-    Figures(
+    FigureKind(
         "meters",
         "usage_meters",
         ("at", "meter", "kind"),
@@ -74,7 +74,7 @@ FIGURES = (
       FROM public.usage_of_events()
       WHERE {_KEPT.format("at")}""",
     ),
-    Figures(
+    FigureKind(
         "days",
         "usage_days",
         ("day",),

@@ -24,8 +24,8 @@ _LOCK = int.from_bytes(hashlib.sha256(b"usage fold").digest()[:8], "big", signed
 _FOLD = f"""
 WITH taken AS (
   DELETE FROM usage_changes AS c
-  USING (SELECT tenant, id FROM usage_changes LIMIT $1) AS oldest
-  WHERE c.tenant = oldest.tenant AND c.id = oldest.id
+  USING (SELECT tenant, id FROM usage_changes LIMIT $1) AS batch
+  WHERE c.tenant = batch.tenant AND c.id = batch.id
   RETURNING c.*
 ), totals AS (
   INSERT INTO usage_totals AS t (tenant, entity, live, active, removed, bytes, changed_at)
@@ -56,8 +56,8 @@ WITH taken AS (
   ON CONFLICT (tenant, day) DO UPDATE SET grown = d.grown + excluded.grown
 ), meter_changes AS (
   DELETE FROM usage_meter_changes AS c
-  USING (SELECT tenant, id FROM usage_meter_changes LIMIT $1) AS oldest
-  WHERE c.tenant = oldest.tenant AND c.id = oldest.id
+  USING (SELECT tenant, id FROM usage_meter_changes LIMIT $1) AS batch
+  WHERE c.tenant = batch.tenant AND c.id = batch.id
   RETURNING c.*
 ), meters AS (
   INSERT INTO usage_meters AS m (tenant, at, meter, kind, events, quantity)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import msgspec
 
 from saas.usage.buckets import Span
+from saas.usage.folding import ACTOR
 from saas.usage.series import BUCKET, Figures, Value, figures_of, read
 
 Action = Literal["created", "updated", "deleted"]
@@ -59,12 +60,12 @@ async def activity(span: Span, resources: Sequence[str]) -> ActivityFigures:
     return ActivityFigures(series, top)
 
 
-_COLUMNS = "at, entity, actor, created, updated, deleted"
+_DONE = "created, updated, deleted"
 _OF_SPAN = "tenant = $4 AND at >= $2 AND at < $3 AND entity = ANY ($5::text[])"
 _CHANGED = f"""
-  SELECT {_COLUMNS} FROM usage_activity WHERE {_OF_SPAN}
+  SELECT at, entity, actor, {_DONE} FROM usage_activity WHERE {_OF_SPAN}
   UNION ALL
-  SELECT {_COLUMNS} FROM usage_changes WHERE {_OF_SPAN}"""
+  SELECT at, entity, {ACTOR}, {_DONE} FROM usage_changes WHERE {_OF_SPAN}"""
 _ACTIVITY = f"""
 WITH done AS (
   SELECT {BUCKET.format(at="at")} AS place, entity, actor,

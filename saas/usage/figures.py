@@ -7,7 +7,7 @@ that compares them, and sets them right, is made of this (`comparison.py`)."""
 from typing import NamedTuple
 
 from saas.limits import MOST
-from saas.usage.folding import IN_QUARTER
+from saas.usage.folding import ACTOR, IN_QUARTER
 
 
 class FigureKind(NamedTuple):
@@ -28,7 +28,7 @@ class FigureKind(NamedTuple):
 # day may end between the dropping and the comparing.
 _KEPT = "{0} >= (SELECT since FROM kept)"
 _KEPT_DAY = "day >= (SELECT since_day FROM kept)"
-_ACTIVITY = "at, entity, actor, created, updated, deleted"
+_DONE = "created, updated, deleted"
 
 FIGURE_KINDS = (
     FigureKind(
@@ -47,12 +47,13 @@ FIGURE_KINDS = (
         "usage_activity",
         ("at", "entity", "actor"),
         ("created", "updated", "deleted"),
-        counted=f"""SELECT {_ACTIVITY} FROM usage_activity
+        counted=f"""SELECT at, entity, {ACTOR}, {_DONE} FROM usage_activity
       WHERE tenant = $1 AND {_KEPT.format("at")}
       UNION ALL
-      SELECT {IN_QUARTER}, entity, actor, created, updated, deleted FROM usage_changes
+      SELECT {IN_QUARTER}, entity, {ACTOR}, {_DONE} FROM usage_changes
       WHERE tenant = $1 AND created + updated + deleted > 0 AND {_KEPT.format(IN_QUARTER)}""",
-        true=f"""SELECT {_ACTIVITY} FROM public.usage_of_log() WHERE {_KEPT.format("at")}""",
+        true=f"""SELECT at, entity, {ACTOR}, {_DONE} FROM public.usage_of_log()
+      WHERE {_KEPT.format("at")}""",
         others=(("live", "0"), ("bytes", "0")),
     ),
     FigureKind(

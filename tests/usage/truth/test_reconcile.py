@@ -115,6 +115,22 @@ async def test_a_meter_beyond_what_a_figure_holds_has_no_drift(tenant, superuser
     assert await drift_of(database, tenant) == {}
 
 
+async def test_an_actor_of_any_length_is_folded_and_has_no_drift(tenant, superuser, database):
+    await tenant.create("projects", name="Moved here")
+    # Nothing that an index could make shorter.
+    actor = "system:" + "".join(str(uuid4()) for _ in range(200))
+    for table, column in (("audit_log", "tenant_id"), ("usage_changes", "tenant")):
+        superuser(f"UPDATE {table} SET actor = %s WHERE {column} = %s", actor, tenant.tenant_id)
+
+    unfolded = (await tenant.get("/v1/stats/activity")).json()["top_actors"]
+    await fold(database)
+
+    folded = (await tenant.get("/v1/stats/activity")).json()["top_actors"]
+    assert unfolded == folded != []
+    assert {one["actor"] for one in folded} == {actor[:200]}
+    assert await drift_of(database, tenant) == {}
+
+
 async def test_another_tenants_drift_is_not_this_ones(lived_in, other_tenant, superuser, database):
     superuser("UPDATE usage_totals SET live = 99 WHERE tenant = %s", lived_in.tenant_id)
 

@@ -109,15 +109,17 @@ def _instant(given: Mapping[str, str], name: str, zone: tzinfo) -> datetime | No
     try:
         if _DATE.fullmatch(text):
             day = msgspec.convert(text, date)
-            at = datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+            local = datetime.combine(day, time.min, tzinfo=zone)
         else:
-            at = msgspec.convert(text, _Aware).astimezone(UTC)
+            local = msgspec.convert(text, _Aware)
+        at = local.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         raise bad_parameter(
             name,
             "Give a date such as 2026-01-31, or an RFC 3339 time with its offset, + written as "
             "%2B: 2026-01-31T09:00:00Z.",
         ) from None
-    if at.year not in _YEARS:
+    # As it is given: the first day of 2000 begins before 2000 in UTC in half of the zones.
+    if local.year not in _YEARS:
         raise bad_parameter(name, f"Give a time from {_YEARS[0]} to {_YEARS[-1]}.")
     return at

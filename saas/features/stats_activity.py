@@ -1,5 +1,6 @@
 """What was changed in a tenant over time, and by whom."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -63,7 +64,8 @@ def activity_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
         found = await activity(span, resources)
         tz = given.get("tz", "UTC")
         if form == csv_answer.MEDIA_TYPE:
-            return _csv(span, found)
+            # In a thread, as with usage: many resources have a hundred thousand lines.
+            return await asyncio.to_thread(_csv, span, found)
         if form == charts.MEDIA_TYPE:
             return ChartAnswer(_chart(span, found, tz))
         return json_answer(_answer(span, found, tz), headers=[VARY_ACCEPT])

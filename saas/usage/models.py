@@ -63,8 +63,8 @@ class UsageChange(Base):
 
 
 class UsageTotal(Base):
-    """What a tenant has of each table, but for what is not folded yet; `changed_at` is null where
-    nothing was since it is counted."""
+    """What a tenant has of each table, but for what is not folded yet; `changed_at` is null or
+    -infinity where nothing was changed since it is counted."""
 
     __tablename__ = "usage_totals"
     __table_args__ = (_counted(),)

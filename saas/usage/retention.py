@@ -5,8 +5,6 @@ Each batch is one statement that takes rows away and adds up what they held, so 
 counted twice, whoever is killed in between.
 """
 
-import hashlib
-
 from sqlalchemy import Table
 
 from saas.db.database import Database
@@ -16,11 +14,10 @@ from saas.db.transaction import platform_transaction
 from saas.usage.events import OLDEST_DAYS
 from saas.usage.forgetting import tables_of_figures
 from saas.usage.models import UsageActivity, UsageDay, UsageMeter, UsageRequests
-from saas.usage.retention_statements import dropped, put_together, swept
+from saas.usage.retention_statements import KEEPING, dropped, put_together, swept
 
 BATCH_ROWS = 20_000
 
-_LOCK = int.from_bytes(hashlib.sha256(b"usage retention").digest()[:8], "big", signed=True)
 # Whatever the limit: the figures of this month and the growth of thirty days are made of these, and
 # quotas of meters count the whole month of each event that may still be told.
 _MONTH = """least(date_trunc('month', now(), 'UTC'),
@@ -58,7 +55,7 @@ async def _in_batches(database: Database, statement: str, most: int) -> int:
     taken = 0
     while True:
         async with platform_transaction(database) as work:
-            if not await try_lock(_LOCK):
+            if not await try_lock(KEEPING):
                 return taken
             batch: int = (await work.fetch(statement, [most]))[0]["taken"]
         taken += batch

@@ -4,11 +4,16 @@
 # Its SQL is made of literals of this package and names of its tables alone.
 # ruff: noqa: S608
 
+import hashlib
+
 from sqlalchemy import Table
 
 from saas.usage.folding import IN_QUARTER
 from saas.usage.kept import KEPT
 from saas.usage.models import DAY, QUARTER
+
+KEEPING = int.from_bytes(hashlib.sha256(b"usage retention").digest()[:8], "big", signed=True)
+"""The lock of who takes old rows away, until the end of the transaction."""
 
 _KEY = ("tenant", "at", "grain", "route", "status", "kind")
 _INTO = {

@@ -242,9 +242,36 @@ async def test_command_looks_at_every_tenant(tenant, other_tenant, superuser, do
     assert found["failed"] == {}
 
 
-async def test_command_refuses_an_unknown_tenant_and_lonely_options(doctor):
+async def test_command_says_of_whom_nothing_can_be_said_and_looks_at_the_others(
+    tenant, other_tenant, slug, superuser, doctor
+):
+    other = other_tenant.body["tenant"]["slug"]
+    superuser("UPDATE usage_changes SET live = live + 1 WHERE tenant = %s", other_tenant.tenant_id)
+    # Two that cannot be added up.
+    superuser(
+        "UPDATE usage_changes SET live = 9000000000000000000, entity = 'members' WHERE tenant = %s",
+        tenant.tenant_id,
+    )
+
+    code, found, _ = await doctor("--reconcile", "--json")
+    _, printed, refused = await doctor("--reconcile", "--tenant", slug)
+    superuser("DELETE FROM usage_changes WHERE tenant = %s", tenant.tenant_id)
+    repaired, _, _ = await doctor("--reconcile", "--repair", "--tenant", slug)
+
+    assert (code, list(found["failed"])) == (1, [slug])
+    assert other in {drift["tenant"] for drift in found["drift"]}
+    assert f"{slug}: " in refused
+    assert "0 figures of 0 tenants" in printed
+    assert repaired == 0
+
+
+async def test_command_refuses_an_unknown_or_purged_tenant_and_lonely_options(
+    tenant, doctor, as_replica
+):
     unknown = await doctor("--reconcile", "--tenant", str(uuid4()))
     lonely = await doctor("--repair")
+    as_replica(f"UPDATE tenants SET status = 'deleted' WHERE id = '{tenant.tenant_id}'")
+    purged = await doctor("--reconcile", "--tenant", tenant.tenant_id)
 
-    assert (unknown[0], lonely[0]) == (2, 2)
+    assert (unknown[0], lonely[0], purged[0]) == (2, 2, 2)
     assert "--reconcile" in lonely[2]

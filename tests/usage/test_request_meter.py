@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from saas.app import create_app
 from saas.db.database import Database
@@ -275,6 +276,29 @@ async def test_while_the_database_is_away_counts_are_kept_and_written_later(
             count(meter, tenant, 1)
 
     assert sum_of(rows_of(tenant)) == 7
+
+
+async def test_while_the_database_stays_away_the_oldest_counts_are_given_up_and_told(
+    tenant, settings, superuser
+):
+    whose = (tenant.tenant_id, "key:x")
+    urls = settings.database_url, settings.platform_database_url
+    async with Database(*urls, size=2) as away:
+        meter = RequestMeter(away, interval_seconds=3_600)
+        with database_away(superuser), capture_logs() as logs:
+            for times in (1, 2):
+                for number in range(100_001):
+                    for _ in range(times):
+                        meter.count(whose, f"/v1/{number}", 200, 0.001, (0, 0))
+                await meter.write()
+
+    told = [(line["event"], line.get("requests")) for line in logs]
+    assert told == [
+        ("usage_not_written", None),
+        ("usage_not_written", None),
+        ("usage_lost", 100_001),
+    ]
+    assert meter._waiting() == 200_002
 
 
 async def test_what_is_counted_is_written_at_the_end_of_the_process(

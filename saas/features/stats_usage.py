@@ -11,10 +11,10 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
 from saas.db.query import bad_parameter
+from saas.limits import METER_PATTERN
 from saas.usage.buckets import Span
 from saas.usage.meter_series import has_meter, meter_names
 from saas.usage.metrics import GROUPS, METRICS, can_be_meter, groups_of, metric_figures
-from saas.usage.models import METER_PATTERN
 from saas.usage.series import halves, without_empty
 from saas.web import charts, csv_answer
 from saas.web.accepted import VARY_ACCEPT

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from saas.limits import METER_PATTERN
 from saas.usage.activity_series import rows_written
 from saas.usage.buckets import Span
 from saas.usage.meter_series import meter_quantity
-from saas.usage.models import METER_PATTERN
 from saas.usage.request_series import REQUEST_GROUPS, REQUEST_METRICS, request_figures
 from saas.usage.series import Figures
 

@@ -9,7 +9,8 @@ from typing import Any
 
 @asynccontextmanager
 async def in_background(*works: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
-    """Run `works` inside the block, and cancel them at its end. Raises there what has ended one."""
+    """Run `works` inside the block, and cancel them at its end. Raises there what has ended one,
+    unless the block has failed by itself."""
     # An empty context: none may carry the tenant of whoever starts it.
     tasks = [asyncio.create_task(work, context=Context()) for work in works]
     try:
@@ -17,6 +18,8 @@ async def in_background(*works: Coroutine[Any, Any, object]) -> AsyncIterator[No
     finally:
         for task in tasks:
             task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
+        endings = await asyncio.gather(*tasks, return_exceptions=True)
+    # Not in `finally`: it would take the place of a cancellation, and so undo a timeout.
+    for ended in endings:
+        if isinstance(ended, Exception):
+            raise ended

@@ -10,8 +10,9 @@ _Rate = Annotated[int, Meta(ge=1, le=1_000_000)]
 # What every reader of JSON takes for an exact integer (RFC 8259, 6).
 MOST = 2**53 - 1
 _Count = Annotated[int, Meta(ge=1, le=MOST)]
+METER_PATTERN = "^[a-z][a-z0-9_]{0,39}$"
 # The look-ahead: Python's $ also matches before a last newline.
-MeterName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$(?!\n)")]
+MeterName = Annotated[str, Meta(pattern=METER_PATTERN + r"(?!\n)")]
 _Meters = Annotated[dict[MeterName, _Count], Meta(max_length=100)]
 # Below the time after which a connection counts as lost (`db/pool.py`).
 _Milliseconds = Annotated[int, Meta(ge=1, le=50_000)]

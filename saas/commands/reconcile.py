@@ -9,8 +9,8 @@ from rich.table import Column, Table
 
 from saas.commands.on_database import err, find_tenant, out, print_json, with_database
 from saas.db.database import Database
-from saas.errors import SaasError
-from saas.usage.truth import Comparison, Reconciled, compare, repair, tenants_with_figures
+from saas.errors import NotFound, SaasError
+from saas.usage.truth import Comparison, FiguredTenant, compare, repair, tenants_with_figures
 
 
 class Wish(NamedTuple):
@@ -71,12 +71,15 @@ async def _reconciled(database: Database, wish: Wish) -> Report:
     )
 
 
-async def _chosen(database: Database, name: str | None) -> list[Reconciled]:
+async def _chosen(database: Database, name: str | None) -> list[FiguredTenant]:
     tenants = await tenants_with_figures(database)
     if name is None:
         return tenants
     wanted = await find_tenant(database, name)
-    return [tenant for tenant in tenants if tenant.id == wanted.id]
+    chosen = [tenant for tenant in tenants if tenant.id == wanted.id]
+    if not chosen:  # It is purged, or being purged: "no drift" would say that it was looked at.
+        raise NotFound()
+    return chosen
 
 
 def _print(report: Report) -> None:

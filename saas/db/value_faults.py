@@ -9,6 +9,8 @@ UNKNOWN = FieldError("", "unknown_field", "There is no such field.")
 
 # In characters: an answer is not to echo a name of megabytes.
 _LONGEST_NAME = 200
+# An escape, not the six letters behind an escaped backslash.
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STEP = re.compile(r"\.([^.\[\]`]+)|\[(\d+)\]|(\[\.\.\.\])")
 _NAMED_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`", re.DOTALL)
 _CODES = (
@@ -23,6 +25,12 @@ _CODES = (
     (re.compile(r"Expected `.*`, got"), "wrong_type"),
     (re.compile(r"Invalid "), "invalid_format"),
 )
+
+
+def holds_nul(document: bytes) -> bool:
+    """Whether a text in this valid JSON holds U+0000, which PostgreSQL's text cannot. Raw it is no
+    JSON; escaped, a cheap look finds it."""
+    return b"\\u0000" in document and _NUL_ESCAPE.search(document) is not None
 
 
 def field_error(message: str, parent: str = "") -> FieldError:

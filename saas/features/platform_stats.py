@@ -17,6 +17,7 @@ from saas.usage.totals import RequestTotals, ResourceStats
 from saas.web.described import described, query_parameter
 from saas.web.figures_answer import FILES, figures_answer
 from saas.web.pages import query_pairs
+from saas.web.series_request import wanted_choice
 
 _RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
 _MOST = 100
@@ -71,11 +72,8 @@ def platform_stats_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
 
 
 def _asked(given: dict[str, str]) -> tuple[Ranking, int]:
-    by = given.get("by", _RANKINGS[0])
-    for ranking in _RANKINGS:
-        if by == ranking:
-            try:
-                return ranking, integer(given.get("limit", "10"), 1, _MOST)
-            except Refused as refused:
-                raise bad_parameter("limit", str(refused)) from None
-    raise bad_parameter("by", f"Give one of {', '.join(_RANKINGS)}.")
+    ranking: Ranking = wanted_choice(given, "by", _RANKINGS) or _RANKINGS[0]
+    try:
+        return ranking, integer(given.get("limit", "10"), 1, _MOST)
+    except Refused as refused:
+        raise bad_parameter("limit", str(refused)) from None

@@ -3,11 +3,11 @@ one statement and so in one snapshot."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
-from uuid import UUID
 
 import msgspec
 
 from saas.usage.buckets import Span
+from saas.usage.folding import ACTOR
 from saas.usage.series import BUCKET, Figures, Value, figures_of, read
 
 Action = Literal["created", "updated", "deleted"]
@@ -30,30 +30,26 @@ class ActivityFigures(msgspec.Struct, frozen=True):
     top_actors: list[TopActor]
 
 
-async def rows_written(
-    span: Span, resources: Sequence[str], *, by_actor: bool = False, tenant_id: UUID | None
-) -> Figures:
-    """Rows created, updated and deleted in the tables of `resources`, by kind of actor or in all;
-    of all tenants with None, which the platform alone may read."""
+async def rows_written(span: Span, resources: Sequence[str], *, by_actor: bool = False) -> Figures:
+    """Rows created, updated and deleted in the tables of `resources`, by kind of actor or in
+    all."""
     group = "split_part(actor, ':', 1)" if by_actor else "NULL::text"
     sql = f"""
     SELECT {BUCKET.format(at="at")} AS place, {group} AS "group",
       sum(created + updated + deleted) AS value
     FROM ({_CHANGED}) AS changed GROUP BY 1, 2
     HAVING sum(created + updated + deleted) > 0"""
-    rows = await read(sql, span, tenant_id, [list(resources)])
+    rows = await read(sql, span, list(resources))
     return figures_of(rows, span, is_grouped=by_actor)
 
 
-async def activity(
-    span: Span, resources: Sequence[str], *, tenant_id: UUID | None
-) -> ActivityFigures:
-    """Of each of `resources` every action, also what was never done; else like `rows_written`."""
+async def activity(span: Span, resources: Sequence[str]) -> ActivityFigures:
+    """Of each of `resources` every action, also what was never done."""
     series: dict[tuple[str, Action], list[Value]] = {
         (resource, action): [0] * len(span) for resource in resources for action in ACTIONS
     }
     top: list[TopActor] = []
-    for row in await read(_ACTIVITY, span, tenant_id, [list(resources), _MOST_ACTORS]):
+    for row in await read(_ACTIVITY, span, list(resources), _MOST_ACTORS):
         done = {action: int(row[action]) for action in ACTIONS}
         if row["actor"] is not None:
             top.append(TopActor(row["actor"], **done))
@@ -64,12 +60,12 @@ async def activity(
     return ActivityFigures(series, top)
 
 
-_COLUMNS = "at, entity, actor, created, updated, deleted"
-_OF_SPAN = "{whose} AND at >= $2 AND at < $3 AND entity = ANY ($5::text[])"
+_DONE = "created, updated, deleted"
+_OF_SPAN = "tenant = $4 AND at >= $2 AND at < $3 AND entity = ANY ($5::text[])"
 _CHANGED = f"""
-  SELECT {_COLUMNS} FROM usage_activity WHERE {_OF_SPAN}
+  SELECT at, entity, actor, {_DONE} FROM usage_activity WHERE {_OF_SPAN}
   UNION ALL
-  SELECT {_COLUMNS} FROM usage_changes WHERE {_OF_SPAN}"""
+  SELECT at, entity, {ACTOR}, {_DONE} FROM usage_changes WHERE {_OF_SPAN}"""
 _ACTIVITY = f"""
 WITH done AS (
   SELECT {BUCKET.format(at="at")} AS place, entity, actor,

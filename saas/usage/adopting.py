@@ -3,6 +3,7 @@ for elsewhere is not in it, and stays there."""
 
 from saas import context
 from saas.db.transaction import Transaction
+from saas.limits import MOST
 from saas.usage.folding import IN_QUARTER
 
 
@@ -30,10 +31,11 @@ _ALL_EVENTS = """
 INSERT INTO usage_meter_changes (tenant, at, meter, kind, events, quantity)
 SELECT $1, at, meter, kind, events, quantity FROM public.usage_of_events()"""
 
-# Both sides are of one snapshot, and an event is committed together with what it adds.
+# Both sides are of one snapshot, and an event is committed together with what it adds. A quarter of
+# an hour holds no more than MOST, whatever its events say.
 _MISSING_EVENTS = f"""
 INSERT INTO usage_meter_changes (tenant, at, meter, kind, events, quantity)
-SELECT $1, at, meter, kind, sum(events), greatest(sum(quantity), 0)
+SELECT $1, at, meter, kind, sum(events), least(greatest(sum(quantity), 0), {MOST})
 FROM (
   SELECT {IN_QUARTER} AS at, meter, split_part(actor, ':', 1) AS kind, 1 AS events, quantity
   FROM usage_events WHERE tenant_id = $1

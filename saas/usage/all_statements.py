@@ -42,7 +42,7 @@ _GROWN = _of_one("coalesce(sum(u.grown), 0)", "usage_days", f"u.day > {_TODAY} -
 _GROWING = _of_one(
     "coalesce(sum(u.live), 0)", "usage_changes", f"{_STORED} AND {_DAY} > {_TODAY} - 30"
 )
-_CHANGED = _of_one("max(u.changed_at)", "usage_totals")
+_CHANGED = _of_one("nullif(max(u.changed_at), '-infinity')", "usage_totals")
 _CHANGING = _of_one("nullif(max(u.at), '-infinity')", "usage_changes")
 
 OF_EACH = f"""SELECT t.*,

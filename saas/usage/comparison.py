@@ -10,7 +10,7 @@ others add meanwhile stays.
 
 from collections.abc import Iterable, Sequence
 
-from saas.usage.figures import FIGURES, Figures
+from saas.usage.figures import FIGURE_KINDS, FigureKind
 from saas.usage.kept import KEPT
 
 _KEPT = f"""kept AS (
@@ -20,19 +20,19 @@ _KEPT = f"""kept AS (
 )"""
 
 
-def comparison(chosen: Sequence[Figures] = FIGURES) -> str:
+def comparison(chosen: Sequence[FigureKind] = FIGURE_KINDS) -> str:
     """SQL for how many figures of the tenant $1 there are, and `drift`: those that differ, as
     JSON."""
     return f"WITH {', '.join((_KEPT, *map(_compared, chosen)))}\n{_report(chosen)}"
 
 
-def correction(chosen: Sequence[Figures] = FIGURES) -> str:
+def correction(chosen: Sequence[FigureKind] = FIGURE_KINDS) -> str:
     """SQL that reports as `comparison` does, and adds what is missing."""
     steps = (_KEPT, *map(_compared, chosen), *map(_mended, chosen))
     return f"WITH {', '.join(steps)}\n{_report(chosen)}"
 
 
-def _compared(of: Figures) -> str:
+def _compared(of: FigureKind) -> str:
     columns = ", ".join((*of.keys, *of.measures))
     sums = (
         f"coalesce(sum({name}) FILTER (WHERE is_true), 0)::bigint AS true_{name}, "
@@ -50,7 +50,7 @@ def _compared(of: Figures) -> str:
 )"""
 
 
-def _mended(of: Figures) -> str:
+def _mended(of: FigureKind) -> str:
     columns = (*of.keys, *of.measures, *(name for name, _ in of.others))
     values = (
         *of.keys,
@@ -66,7 +66,7 @@ def _mended(of: Figures) -> str:
 )"""
 
 
-def _report(chosen: Iterable[Figures]) -> str:
+def _report(chosen: Iterable[FigureKind]) -> str:
     counts = (f"(SELECT count(*) FROM {of.name}) * {len(of.measures)}" for of in chosen)
     drift = "\n    UNION ALL ".join(map(_differing, chosen))
     return f"""SELECT {" + ".join(counts)} AS figures,
@@ -74,7 +74,7 @@ def _report(chosen: Iterable[Figures]) -> str:
     {drift}) AS d)::text AS drift"""
 
 
-def _differing(of: Figures) -> str:
+def _differing(of: FigureKind) -> str:
     name = ", ".join(_shown(key) for key in of.keys)
     values = (f"('{name}', counted_{name}, true_{name})" for name in of.measures)
     return f"""SELECT concat_ws(' ', '{of.name}', {name}, v.measure) AS figure, v.counted, v.true

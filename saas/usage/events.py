@@ -1,6 +1,5 @@
 """One use of something that the product counts by itself, and what may be wrong with it."""
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -8,15 +7,18 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from saas.db.query_values import Refused, storable_text
+from saas.db.value_faults import holds_nul
 from saas.errors import FieldError
 from saas.limits import MOST, MeterName
 from saas.usage.metrics import METRICS
 
-# Clocks differ. An older event could be one whose key is no longer known.
-_AHEAD, _OLDEST = timedelta(minutes=5), timedelta(days=90)
+OLDEST_DAYS = 90
+"""So far back events may be told: a quota counts the whole month of each, and no figure of these
+months is dropped (`retention.py`)."""
+# Clocks differ.
+_AHEAD = timedelta(minutes=5)
 _MOST_BYTES = 2_048
-# An escape, not the six letters behind an escaped backslash.
-_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,10 +38,11 @@ def faults_of(event: Event) -> Iterator[FieldError]:
     now = datetime.now(UTC)
     if event.meter in METRICS:
         yield FieldError("/meter", "reserved", "This is counted already. Choose another name.")
-    if not _can_be_stored(event.idempotency_key):
-        message = "The text holds a character that cannot be stored."
-        yield FieldError("/idempotency_key", "invalid_text", message)
-    if event.at is not None and not now - _OLDEST <= event.at <= now + _AHEAD:
+    try:
+        storable_text(event.idempotency_key)
+    except Refused as refused:
+        yield FieldError("/idempotency_key", "invalid_text", str(refused))
+    if event.at is not None and not now - timedelta(days=OLDEST_DAYS) <= event.at <= now + _AHEAD:
         message = "Expected a time from 90 days ago to 5 minutes ahead."
         yield FieldError("/at", "out_of_range", message)
     if event.data is not None and (reason := _why_not(event.data)):
@@ -57,14 +60,6 @@ def as_row(event: Event) -> dict[str, Any]:
     }
 
 
-def _can_be_stored(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
-
-
 def _why_not(data: dict[str, Any]) -> tuple[str, str] | None:
     """Code and message of what is wrong with `data`."""
     try:
@@ -73,6 +68,6 @@ def _why_not(data: dict[str, Any]) -> tuple[str, str] | None:
         return "invalid", "It cannot be written as JSON."
     if len(text) > _MOST_BYTES:
         return "too_long", f"Expected at most {_MOST_BYTES:,} bytes of JSON."
-    if _NUL_ESCAPE.search(text):
+    if holds_nul(text):
         return "invalid_text", "A text holds a NUL character, which cannot be stored."
     return None

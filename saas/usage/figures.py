@@ -7,10 +7,10 @@ that compares them, and sets them right, is made of this (`comparison.py`)."""
 from typing import NamedTuple
 
 from saas.limits import MOST
-from saas.usage.folding import IN_QUARTER
+from saas.usage.folding import ACTOR, IN_QUARTER
 
 
-class Figures(NamedTuple):
+class FigureKind(NamedTuple):
     """One kind of figure of the tenant $1. `counted` and `true` select `keys` and `measures`, and
     several rows with the same keys add up; `others` are columns of the table that have no truth to
     be compared with, with their value in a new row."""
@@ -28,10 +28,10 @@ class Figures(NamedTuple):
 # day may end between the dropping and the comparing.
 _KEPT = "{0} >= (SELECT since FROM kept)"
 _KEPT_DAY = "day >= (SELECT since_day FROM kept)"
-_ACTIVITY = "at, entity, actor, created, updated, deleted"
+_DONE = "created, updated, deleted"
 
-FIGURES = (
-    Figures(
+FIGURE_KINDS = (
+    FigureKind(
         "totals",
         "usage_totals",
         ("entity",),
@@ -42,35 +42,40 @@ FIGURES = (
         true="SELECT entity, live, active, removed, bytes FROM public.usage_of_rows()",
         others=(("changed_at", "NULL::timestamptz"),),
     ),
-    Figures(
+    FigureKind(
         "activity",
         "usage_activity",
         ("at", "entity", "actor"),
         ("created", "updated", "deleted"),
-        counted=f"""SELECT {_ACTIVITY} FROM usage_activity
+        counted=f"""SELECT at, entity, {ACTOR}, {_DONE} FROM usage_activity
       WHERE tenant = $1 AND {_KEPT.format("at")}
       UNION ALL
-      SELECT {IN_QUARTER}, entity, actor, created, updated, deleted FROM usage_changes
+      SELECT {IN_QUARTER}, entity, {ACTOR}, {_DONE} FROM usage_changes
       WHERE tenant = $1 AND created + updated + deleted > 0 AND {_KEPT.format(IN_QUARTER)}""",
-        true=f"""SELECT {_ACTIVITY} FROM public.usage_of_log() WHERE {_KEPT.format("at")}""",
+        true=f"""SELECT at, entity, {ACTOR}, {_DONE} FROM public.usage_of_log()
+      WHERE {_KEPT.format("at")}""",
         others=(("live", "0"), ("bytes", "0")),
     ),
-    Figures(
+    FigureKind(
         "meters",
         "usage_meters",
         ("at", "meter", "kind"),
         ("events", "quantity"),
-        counted=f"""SELECT at, meter, kind, events, quantity FROM usage_meters
-      WHERE tenant = $1 AND {_KEPT.format("at")}
-      UNION ALL
-      SELECT {IN_QUARTER}, meter, kind, events, quantity FROM usage_meter_changes
-      WHERE tenant = $1 AND {_KEPT.format(IN_QUARTER)}""",
-        # No row holds more (`folding.py`).
+        # No row holds more than MOST, and none will when all is folded (`folding.py`).
+        counted=f"""SELECT at, meter, kind, sum(events), least(sum(quantity), {MOST})
+      FROM (
+        SELECT at, meter, kind, events, quantity FROM usage_meters
+        WHERE tenant = $1 AND {_KEPT.format("at")}
+        UNION ALL
+        SELECT {IN_QUARTER}, meter, kind, events, quantity FROM usage_meter_changes
+        WHERE tenant = $1 AND {_KEPT.format(IN_QUARTER)}
+      ) AS c (at, meter, kind, events, quantity)
+      GROUP BY at, meter, kind""",
         true=f"""SELECT at, meter, kind, events, least(quantity, {MOST})
       FROM public.usage_of_events()
       WHERE {_KEPT.format("at")}""",
     ),
-    Figures(
+    FigureKind(
         "days",
         "usage_days",
         ("day",),

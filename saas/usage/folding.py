@@ -16,6 +16,9 @@ from saas.usage.models import ENTRANCE, QUARTER
 
 IN_QUARTER = f"date_bin('{QUARTER} minutes', at, '2000-01-01 00:00+00')"
 """SQL for the beginning of the quarter of an hour that `at` is in."""
+ACTOR = "left(actor, 200)"
+"""SQL for who is counted. An actor may have any length, as in an imported log, and one that no
+index can hold would stop the fold of all tenants."""
 
 _MOST = 50_000
 _LOCK = int.from_bytes(hashlib.sha256(b"usage fold").digest()[:8], "big", signed=True)
@@ -24,8 +27,8 @@ _LOCK = int.from_bytes(hashlib.sha256(b"usage fold").digest()[:8], "big", signed
 _FOLD = f"""
 WITH taken AS (
   DELETE FROM usage_changes AS c
-  USING (SELECT tenant, id FROM usage_changes LIMIT $1) AS oldest
-  WHERE c.tenant = oldest.tenant AND c.id = oldest.id
+  USING (SELECT tenant, id FROM usage_changes LIMIT $1) AS batch
+  WHERE c.tenant = batch.tenant AND c.id = batch.id
   RETURNING c.*
 ), totals AS (
   INSERT INTO usage_totals AS t (tenant, entity, live, active, removed, bytes, changed_at)
@@ -38,12 +41,12 @@ WITH taken AS (
 ), activity AS (
   INSERT INTO usage_activity AS a
     (tenant, at, entity, actor, created, updated, deleted, live, bytes)
-  SELECT tenant, {IN_QUARTER} AS quarter, entity, actor,
+  SELECT tenant, {IN_QUARTER} AS quarter, entity, {ACTOR} AS who,
     sum(created), sum(updated), sum(deleted), sum(live), sum(bytes)
-  FROM taken GROUP BY tenant, quarter, entity, actor
+  FROM taken GROUP BY tenant, quarter, entity, who
   -- What a database had when it began to count is no activity.
   HAVING sum(created + updated + deleted) > 0
-  ORDER BY tenant, quarter, entity, actor
+  ORDER BY tenant, quarter, entity, who
   ON CONFLICT (tenant, at, entity, actor) DO UPDATE SET
     created = a.created + excluded.created, updated = a.updated + excluded.updated,
     deleted = a.deleted + excluded.deleted, live = a.live + excluded.live,
@@ -56,8 +59,8 @@ WITH taken AS (
   ON CONFLICT (tenant, day) DO UPDATE SET grown = d.grown + excluded.grown
 ), meter_changes AS (
   DELETE FROM usage_meter_changes AS c
-  USING (SELECT tenant, id FROM usage_meter_changes LIMIT $1) AS oldest
-  WHERE c.tenant = oldest.tenant AND c.id = oldest.id
+  USING (SELECT tenant, id FROM usage_meter_changes LIMIT $1) AS batch
+  WHERE c.tenant = batch.tenant AND c.id = batch.id
   RETURNING c.*
 ), meters AS (
   INSERT INTO usage_meters AS m (tenant, at, meter, kind, events, quantity)

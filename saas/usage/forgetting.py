@@ -9,6 +9,7 @@ from saas.db.statements import Statement
 from saas.db.transaction import current_transaction
 from saas.usage.folding import hold_folding
 from saas.usage.request_statements import WRITING
+from saas.usage.retention_statements import KEEPING
 
 
 def tables_of_figures() -> list[Table]:
@@ -17,10 +18,12 @@ def tables_of_figures() -> list[Table]:
 
 
 async def forget(tenant_id: UUID) -> None:
-    """Delete all figures of a tenant, in the current transaction of the platform. No fold and no
-    writer of counts brings any back: none is under way before the end of the transaction."""
+    """Delete all figures of a tenant, in the current transaction of the platform. No fold, no
+    writer of counts and nobody who puts old ones together brings any back: none is under way before
+    the end of the transaction."""
     await hold_folding()
-    await current_transaction().fetch("SELECT pg_advisory_xact_lock($1)", [WRITING])
+    for lock in (WRITING, KEEPING):
+        await current_transaction().fetch("SELECT pg_advisory_xact_lock($1)", [lock])
     for table in tables_of_figures():
         own = table.c.tenant == bindparam("tenant", type_=Uuid())
         # unscoped: rows about the tenant, not of it: their column is named otherwise

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from uuid import UUID
 
+from saas.limits import METER_PATTERN
 from saas.usage.activity_series import rows_written
 from saas.usage.buckets import Span
 from saas.usage.meter_series import meter_quantity
-from saas.usage.models import METER_PATTERN
 from saas.usage.request_series import REQUEST_GROUPS, REQUEST_METRICS, request_figures
 from saas.usage.series import Figures
 
@@ -31,14 +30,13 @@ async def metric_figures(
     span: Span,
     *,
     resources: Sequence[str],
-    tenant_id: UUID | None,
     group_by: str | None = None,
 ) -> Figures:
-    """In all, or by one of `groups_of` the metric. Rows are those of `resources`. Of all tenants
-    with None, which the platform alone may read."""
+    """Of the bound tenant, in all or by one of `groups_of` the metric. Rows are those of
+    `resources`."""
     if metric in REQUEST_METRICS:
-        return await request_figures(metric, span, group_by=group_by, tenant_id=tenant_id)
+        return await request_figures(metric, span, group_by=group_by)
     by_actor = group_by == "actor"
     if metric == "rows_written":
-        return await rows_written(span, resources, by_actor=by_actor, tenant_id=tenant_id)
-    return await meter_quantity(metric, span, by_actor=by_actor, tenant_id=tenant_id)
+        return await rows_written(span, resources, by_actor=by_actor)
+    return await meter_quantity(metric, span, by_actor=by_actor)

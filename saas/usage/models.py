@@ -24,12 +24,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.db.models import HOLDS_ACTOR, Base, TenantRow, security
+from saas.limits import METER_PATTERN
 
 ENTRANCE = ("members", "api_keys", "invitations")
 """Tables about who may enter. They are counted as others are, but what a tenant stores, and by how
 much it grows, is told without them."""
-
-METER_PATTERN = "^[a-z][a-z0-9_]{0,39}$"
 
 # Minutes of a row in `usage_requests`. A quarter of an hour is the longest time that lies inside
 # one local day, and hour, of every time zone.
@@ -73,8 +72,8 @@ class UsageChange(Base):
 
 
 class UsageTotal(Base):
-    """What a tenant has of each table, but for what is not folded yet; `changed_at` is null where
-    nothing was since it is counted."""
+    """What a tenant has of each table, but for what is not folded yet; `changed_at` is null or
+    -infinity where nothing was changed since it is counted."""
 
     __tablename__ = "usage_totals"
     __table_args__ = (_counted(),)

@@ -8,9 +8,10 @@ known by its number when it is sent again, and counts once.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -27,14 +28,10 @@ from saas.usage.request_statements import FORGET_WRITERS, SHARE_WRITING, WRITE, 
 _STOP_SECONDS = 5
 # While the database is away: some hours of a busy process, some tens of megabytes.
 _MOST_KEPT = 100_000
+# What is put into words at once holds up requests for some milliseconds.
+_BATCH_ROWS = 2_000
 
-
-class _Write(NamedTuple):
-    """Counts on their way: until they are known to have arrived, they stay together."""
-
-    number: int
-    requests: int
-    rows: str
+_Key: TypeAlias = tuple[str, int, str, int, str]
 
 
 class _Counts:
@@ -49,6 +46,17 @@ class _Counts:
         self.latency: dict[int, int] = {}
 
 
+class _Batch(NamedTuple):
+    """Counts on their way: until they are known to have arrived, they stay together."""
+
+    number: int
+    counts: list[tuple[_Key, _Counts]]
+
+    @property
+    def requests(self) -> int:
+        return sum(counts.requests for _, counts in self.counts)
+
+
 class RequestMeter:
     """The counts of one process."""
 
@@ -56,8 +64,8 @@ class RequestMeter:
         self._database = database
         self._interval_seconds = interval_seconds
         self._id = uuid4()
-        self._counts: dict[tuple[str, int, str, int, str], _Counts] = {}
-        self._write: _Write | None = None
+        self._counts: dict[_Key, _Counts] = {}
+        self._batches: deque[_Batch] = deque()
         self._last_number = 0
         self._has_tidied = False
 
@@ -95,37 +103,45 @@ class RequestMeter:
                 _log.error("usage_lost", requests=left)
 
     async def write(self) -> None:
-        """Write what is counted. What cannot be written now is kept for the next time."""
+        """Write what is counted by now. What cannot be written is kept for the next time."""
         try:
-            # Once more for what has come behind a write that had to be repeated.
-            while self._write or self._counts:
-                await self._send(self._write or self._take())
+            await self._send_batches()
+            # Once: what comes meanwhile waits for the next time, or a busy process would write
+            # without a pause.
+            self._take()
+            await self._send_batches()
         except (SaasError, *FAILURES) as error:
             _log.warning("usage_not_written", error=type(error).__name__)
-            if self._write and len(self._counts) > _MOST_KEPT:
-                _log.error("usage_lost", requests=self._write.requests)
-                self._write = None
+            if self._batches and len(self._counts) > _MOST_KEPT:
+                _log.error("usage_lost", requests=sum(batch.requests for batch in self._batches))
+                self._batches.clear()
 
-    def _take(self) -> _Write:
-        counts, self._counts = self._counts, {}
-        self._last_number += 1
-        rows = [_row(*key, counted) for key, counted in counts.items()]
-        text = msgspec.json.encode(rows).decode()
-        self._write = _Write(self._last_number, sum(c.requests for c in counts.values()), text)
-        return self._write
+    def _take(self) -> None:
+        counts, self._counts = [*self._counts.items()], {}
+        for first in range(0, len(counts), _BATCH_ROWS):
+            self._last_number += 1
+            batch = _Batch(self._last_number, counts[first : first + _BATCH_ROWS])
+            self._batches.append(batch)
 
     def _waiting(self) -> int:
-        on_its_way = self._write.requests if self._write else 0
-        return on_its_way + sum(counts.requests for counts in self._counts.values())
+        on_their_way = sum(batch.requests for batch in self._batches)
+        return on_their_way + sum(counts.requests for counts in self._counts.values())
 
-    async def _send(self, write: _Write) -> None:
+    async def _send_batches(self) -> None:
+        while self._batches:
+            batch = self._batches[0]
+            await self._send(batch)
+            # Unless somebody else was at it, too.
+            if self._batches and self._batches[0] is batch:
+                self._batches.popleft()
+
+    async def _send(self, batch: _Batch) -> None:
+        rows = msgspec.json.encode([_row(*key, counts) for key, counts in batch.counts]).decode()
         async with platform_transaction(self._database) as work:
             # A statement of its own: only a snapshot that is taken under the lock shows that a
             # tenant has been purged.
             await work.fetch(SHARE_WRITING, [WRITING])
-            await work.fetch(WRITE, [self._id, write.number, write.rows])
-        if self._write is write:
-            self._write = None
+            await work.fetch(WRITE, [self._id, batch.number, rows])
 
     async def _write_for_ever(self) -> None:
         while True:

@@ -4,11 +4,16 @@
 # Its SQL is made of literals of this package and names of its tables alone.
 # ruff: noqa: S608
 
+import hashlib
+
 from sqlalchemy import Table
 
 from saas.usage.folding import IN_QUARTER
 from saas.usage.kept import KEPT
 from saas.usage.models import DAY, QUARTER
+
+KEEPING = int.from_bytes(hashlib.sha256(b"usage retention").digest()[:8], "big", signed=True)
+"""The lock of who takes old rows away, until the end of the transaction."""
 
 _KEY = ("tenant", "at", "grain", "route", "status", "kind")
 _INTO = {
@@ -62,14 +67,15 @@ WITH {_old("usage_requests", _KEY, f"r.at < k.{since} AND r.grain = {grain}")},
 SELECT count(*) AS taken FROM taken"""
 
 
-def dropped(table: Table, column: str) -> str:
-    """Rows of days that are kept no longer."""
-    since = "k.days_since"
+def dropped(table: Table, column: str, *, unless: str | None = None) -> str:
+    """Rows of days that are kept no longer, but for those from `unless` on: a time, as SQL."""
+    # Two conditions and no `least`, which would take the null of "for ever" for nothing.
+    since = ["k.days_since", *([unless] if unless else [])]
     if column == "day":
-        since = "(k.days_since AT TIME ZONE 'UTC')::date"
+        since = [f"({at} AT TIME ZONE 'UTC')::date" for at in since]
     key = tuple(table.primary_key.columns.keys())
     return f"""
-WITH {_old(table.name, key, f"r.{column} < {since}")},
+WITH {_old(table.name, key, " AND ".join(f"r.{column} < {at}" for at in since))},
 {_taken(table.name, key)}
 SELECT count(*) AS taken FROM taken"""
 

@@ -1,9 +1,9 @@
-"""What the readers of series share: figures by group and bucket, of one tenant or of all."""
+"""What the readers of series share: the bound tenant's figures, by group and bucket."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
+from saas import context
 from saas.db.transaction import current_transaction
 from saas.usage.buckets import Span
 
@@ -13,19 +13,14 @@ Figures = dict[str | None, list[Value]]
 
 BUCKET = "width_bucket({at}, $1::timestamptz[])"
 """SQL for the number of the bucket that `at` is in, from 1 on."""
-# Two texts and no `OR`: a plan must be able to go by the tenant. The platform alone sees all rows.
-_WHOSE = {True: "tenant = $4", False: "$4::uuid IS NULL"}
 
 
-async def read(
-    sql: str, span: Span, tenant_id: UUID | None, arguments: Sequence[Any] = ()
-) -> Sequence[Any]:
-    """Run a statement in the current transaction. In its text, `{whose}` becomes the condition on
-    the tenant, or on none; $1 are the edges, $2 and $3 the first and the last of them, $4 is the
-    tenant, and `arguments` follow."""
-    text = sql.replace("{whose}", _WHOSE[tenant_id is not None])
+async def read(sql: str, span: Span, *arguments: Any) -> Sequence[Any]:
+    """Run a statement in the current transaction: $1 are the edges, $2 and $3 the first and the
+    last of them, $4 is the bound tenant, and `arguments` follow. Raises Unbound without one."""
+    tenant_id = context.principal().tenant_id
     values = [span.edges, span.begin, span.end, tenant_id, *arguments]
-    return await current_transaction().fetch(text, values)
+    return await current_transaction().fetch(sql, values)
 
 
 def figures_of(rows: Iterable[Any], span: Span, *, is_grouped: bool) -> Figures:

@@ -1,6 +1,6 @@
-"""Are a tenant's figures right? All but latency can be counted anew, from its rows, its log, its
-events and its requests (docs/usage.md). As the platform's role, bound to the tenant: it reads
-none of these rows, functions of the owner count them."""
+"""Are a tenant's figures right? All but latency and growth can be counted anew, from its rows, its
+log, its events and its requests (docs/usage.md). As the platform's role, bound to the tenant: rows,
+log and events it may not read, functions of the owner count them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,8 +31,8 @@ class Comparison(msgspec.Struct, frozen=True):
     drift: list[Drift]
 
 
-class Reconciled(msgspec.Struct, frozen=True):
-    """A tenant that was looked at."""
+class FiguredTenant(msgspec.Struct, frozen=True):
+    """A tenant whose figures can be compared."""
 
     id: UUID
     slug: str
@@ -43,10 +43,10 @@ WHERE status <> 'deleted' AND NOT coalesce(deletion ? 'started_at', false) ORDER
 _COMPARE, _REPAIR = comparison(), correction()
 
 
-async def tenants_with_figures(database: Database) -> list[Reconciled]:
+async def tenants_with_figures(database: Database) -> list[FiguredTenant]:
     """All tenants, but those that are purged or being purged."""
     async with platform_transaction(database) as work:
-        return [Reconciled(row["id"], row["slug"]) for row in await work.fetch(_TENANTS)]
+        return [FiguredTenant(row["id"], row["slug"]) for row in await work.fetch(_TENANTS)]
 
 
 async def compare(database: Database, tenant_id: UUID) -> Comparison:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, tzinfo
 from functools import cache
 from itertools import islice
-from typing import Annotated, get_args
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -13,6 +13,8 @@ import msgspec
 from saas.db.query import bad_parameter
 from saas.usage.buckets import UNITS, Calendar, Span, Unit
 from saas.web.described import Parameter, query_parameter
+
+Choice = TypeVar("Choice", bound=str)
 
 MOST_BUCKETS = 2_400
 """A hundred days by the hour."""
@@ -53,19 +55,23 @@ SPAN_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 
-def wanted_choice(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
+def wanted_choice(
+    given: Mapping[str, str], name: str, allowed: tuple[Choice, ...]
+) -> Choice | None:
     """The parameter as one of `allowed`, None without it. Raises BadRequest naming them."""
-    text = given.get(name)
-    if text is not None and text not in allowed:
-        raise bad_parameter(name, f"Give one of: {', '.join(allowed)}.")
-    return text
+    if name not in given:
+        return None
+    for choice in allowed:
+        if choice == given[name]:
+            return choice
+    raise bad_parameter(name, f"Give one of: {', '.join(allowed)}.")
 
 
 def wanted_span(given: Mapping[str, str], now: datetime) -> Span:
     """Raises BadRequest saying what is allowed."""
     zone = _zone(given.get("tz", _DEFAULT_ZONE))
-    unit = wanted_choice(given, "bucket", UNITS) or _DEFAULT_UNIT
-    calendar = Calendar(_UNIT[unit], zone)
+    unit: Unit = wanted_choice(given, "bucket", UNITS) or _DEFAULT_UNIT
+    calendar = Calendar(unit, zone)
     begin, end = (_instant(given, name, zone) for name in ("from", "to"))
     if begin is not None and begin >= (end or calendar.after(calendar.start(now))):
         raise bad_parameter(
@@ -82,7 +88,6 @@ def wanted_span(given: Mapping[str, str], now: datetime) -> Span:
     return Span(calendar, edges)
 
 
-_UNIT: Mapping[str, Unit] = {unit: unit for unit in get_args(Unit)}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -109,15 +114,17 @@ def _instant(given: Mapping[str, str], name: str, zone: tzinfo) -> datetime | No
     try:
         if _DATE.fullmatch(text):
             day = msgspec.convert(text, date)
-            at = datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+            local = datetime.combine(day, time.min, tzinfo=zone)
         else:
-            at = msgspec.convert(text, _Aware).astimezone(UTC)
+            local = msgspec.convert(text, _Aware)
+        at = local.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         raise bad_parameter(
             name,
             "Give a date such as 2026-01-31, or an RFC 3339 time with its offset, + written as "
             "%2B: 2026-01-31T09:00:00Z.",
         ) from None
-    if at.year not in _YEARS:
+    # As it is given: the first day of 2000 begins before 2000 in UTC in half of the zones.
+    if local.year not in _YEARS:
         raise bad_parameter(name, f"Give a time from {_YEARS[0]} to {_YEARS[-1]}.")
     return at

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from contextvars import Context
 from datetime import datetime
 from uuid import UUID
 
@@ -11,11 +12,15 @@ from purges import id_of
 
 from saas import context
 from saas.context import tenant_principal
+from saas.db.idempotency import try_lock
 from saas.db.models import Base
+from saas.db.transaction import platform_transaction
 from saas.errors import NotFound, WrongTenantStatus
 from saas.tenancy.purge import purge
 from saas.tenancy.purging import purge_due, purging
 from saas.usage.request_meter import RequestMeter
+from saas.usage.retention import STEPS
+from saas.usage.retention_statements import KEEPING
 
 
 async def test_every_row_goes_and_the_certificate_says_so(
@@ -68,6 +73,30 @@ async def test_counts_that_are_being_written_are_waited_for_and_forgotten(
         await _waits(superuser, "pg_advisory_xact_lock(")
         assert not purging.done()
     await asyncio.gather(writing, purging)
+
+    assert set(rows_of(tenant).values()) == {0}
+
+
+async def test_figures_that_are_being_put_together_are_waited_for_and_forgotten(
+    tenant, offboard, rows_of, database, superuser
+):
+    superuser.execute(
+        "INSERT INTO usage_requests SELECT %s, date_trunc('day', now(), 'UTC') - interval '9 days'"
+        " + make_interval(mins => minute), 1, '/v1', 2, 'key', 1, 0, 0, '{3}', '{1}'"
+        " FROM generate_series(1, 4) AS minute",
+        [tenant.tenant_id],
+    )
+    await offboard(tenant)
+
+    async with platform_transaction(database) as work:
+        assert await try_lock(KEEPING)
+        assert (await work.fetch(STEPS["quarters"], [1_000]))[0]["taken"] >= 4
+        purging = asyncio.create_task(
+            purge(database, id_of(tenant), actor="platform:ops"), context=Context()
+        )
+        await _waits(superuser, "pg_advisory_xact_lock(")
+        assert not purging.done()
+    await purging
 
     assert set(rows_of(tenant).values()) == {0}
 

@@ -87,3 +87,22 @@ async def test_rows_and_events_that_come_back_count_once(
         assert here(HELD, id) == true_held(here, id)
         assert sorted(here(METERS, id)) == sorted(here(EVENTS, id))
     assert {name: count for name, _, count, _ in here(METERS, id)} == {"mails": 2, "pdf_pages": 1}
+
+
+async def test_events_beyond_what_a_figure_holds_come_back_as_the_most_it_holds(
+    lived_in: Any, export: Any, bring: Any, http: httpx.AsyncClient, here: Any
+) -> None:
+    id, most = lived_in.tenant_id, 2**53 - 1
+    here(
+        "INSERT INTO usage_events (tenant_id, meter, key, quantity, at, actor) "
+        "SELECT %s, 'huge', n, %s, date_trunc('day', now(), 'UTC'), 'key:x' "
+        "FROM generate_series(1, 1100) AS n",
+        id,
+        most,
+    )
+
+    merged = await bring(http, await export(id), on_conflict="update")
+
+    assert merged.status_code == 201, merged.text
+    found = "SELECT events, quantity FROM usage_meter_changes WHERE tenant = %s AND meter = 'huge'"
+    assert here(found, id) == [(1_100, most)]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from saas.app import create_app
 from saas.db.database import Database
@@ -176,15 +177,45 @@ async def test_a_row_is_of_its_minute_and_its_latencies_add_up_over_processes(
 
 async def test_a_write_that_arrives_twice_counts_once(tenant, meter, rows_of):
     count(meter, tenant, 3)
-    write = meter._take()
+    meter._take()
+    (batch,) = meter._batches
 
-    await meter._send(write)
-    await meter._send(write)
+    await meter._send(batch)
+    await meter._send(batch)
     assert sum_of(rows_of(tenant)) == 3
     count(meter, tenant, 2)
     await meter.write()
 
     assert sum_of(rows_of(tenant)) == 5
+
+
+async def test_what_is_counted_during_a_write_waits_for_the_next_one(tenant, meter, rows_of):
+    count(meter, tenant)
+    counted = 1
+
+    writing = asyncio.create_task(meter.write())
+    async with asyncio.timeout(30):
+        while not writing.done():
+            await asyncio.sleep(0)
+            count(meter, tenant)
+            counted += 1
+        await writing
+
+    assert 0 < sum_of(rows_of(tenant)) < counted
+    await meter.write()
+    assert sum_of(rows_of(tenant)) == counted
+
+
+async def test_many_counts_are_written_in_several_statements(tenant, meter, rows_of, superuser):
+    whose = (tenant.tenant_id, "key:x")
+    for number in range(2_500):
+        meter.count(whose, f"/v1/route-{number}", 200, 0.001, (5, 7))
+
+    await meter.write()
+
+    query = "SELECT writes FROM usage_writers WHERE id = %s"
+    assert superuser.execute(query, [meter._id]).fetchone() == {"writes": 2}
+    assert sum_of(rows_of(tenant)) == 2_500
 
 
 _WRITING = """SELECT pid FROM pg_stat_activity
@@ -245,6 +276,29 @@ async def test_while_the_database_is_away_counts_are_kept_and_written_later(
             count(meter, tenant, 1)
 
     assert sum_of(rows_of(tenant)) == 7
+
+
+async def test_while_the_database_stays_away_the_oldest_counts_are_given_up_and_told(
+    tenant, settings, superuser
+):
+    whose = (tenant.tenant_id, "key:x")
+    urls = settings.database_url, settings.platform_database_url
+    async with Database(*urls, size=2) as away:
+        meter = RequestMeter(away, interval_seconds=3_600)
+        with database_away(superuser), capture_logs() as logs:
+            for times in (1, 2):
+                for number in range(100_001):
+                    for _ in range(times):
+                        meter.count(whose, f"/v1/{number}", 200, 0.001, (0, 0))
+                await meter.write()
+
+    told = [(line["event"], line.get("requests")) for line in logs]
+    assert told == [
+        ("usage_not_written", None),
+        ("usage_not_written", None),
+        ("usage_lost", 100_001),
+    ]
+    assert meter._waiting() == 200_002
 
 
 async def test_what_is_counted_is_written_at_the_end_of_the_process(

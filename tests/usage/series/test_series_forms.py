@@ -1,11 +1,16 @@
 """Series as CSV and as pictures, and which of them a request gets."""
 
+import asyncio
 import csv
 import io
 import re
+import threading
+from uuid import UUID
 from xml.etree import ElementTree
 
 import pytest
+
+from saas.web import charts
 
 USAGE = "/v1/stats/usage?metric=requests&from=2026-01-01&to=2026-01-03"
 ACTIVITY = "/v1/stats/activity?from=2026-01-01&to=2026-01-02"
@@ -116,6 +121,30 @@ async def test_chart_shows_names_as_text(tenant, figures):
     assert HOSTILE in texts
     assert "requests by day, UTC" in texts
     assert "<script" not in answer.text
+
+
+async def test_tenant_with_ten_charts_under_way_gets_no_more_and_others_do(tenant, other_tenant):
+    go_on = threading.Event()
+    busy = charts._drawing.submit(go_on.wait)
+    try:
+        waiting = [asyncio.create_task(as_svg(tenant, USAGE)) for _ in range(10)]
+        for _ in range(3_000):
+            if charts._under_way[UUID(tenant.tenant_id)] == 10:
+                break
+            await asyncio.sleep(0.01)
+        refused = await tenant.get(USAGE, headers={"Accept": "image/svg+xml"})
+        other = asyncio.create_task(as_svg(other_tenant, USAGE))
+        figures = await tenant.get(USAGE)
+    finally:
+        go_on.set()
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_at_once")
+    assert refused.headers["retry-after"] == "1"
+    assert figures.status_code == 200
+    for answer in await asyncio.gather(*waiting, other):
+        assert drawing(answer).tag == f"{SVG}svg"
+    assert busy.result()
+    assert UUID(tenant.tenant_id) not in charts._under_way
 
 
 async def test_chart_of_more_buckets_than_can_be_seen_is_refused(tenant):

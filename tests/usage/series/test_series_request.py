@@ -77,6 +77,12 @@ async def test_without_a_time_there_are_thirty_buckets_up_to_the_present_one(ten
             2_400,
         ),
         ("from=2000-01-01&to=2000-01-02", "2000-01-01T00:00:00Z", "2000-01-02T00:00:00Z", 1),
+        (
+            "tz=Europe/Berlin&from=2000-01-01&to=2000-01-02",
+            "2000-01-01T00:00:00+01:00",
+            "2000-01-02T00:00:00+01:00",
+            1,
+        ),
     ],
 )
 @pytest.mark.parametrize("path", PATHS)

@@ -97,6 +97,40 @@ async def test_each_wrong_figure_is_found_and_set_right(
     assert await drift_of(database, lived_in) == {}
 
 
+async def test_a_meter_beyond_what_a_figure_holds_has_no_drift(tenant, superuser, database):
+    at = "date_trunc('day', now(), 'UTC')"
+    superuser(
+        f"INSERT INTO usage_events (tenant_id, meter, key, quantity, at, actor) SELECT %s, "
+        f"'pdf_pages', n, {2**53 - 1}, {at}, 'key:x' FROM generate_series(1, 2000) AS n",
+        tenant.tenant_id,
+    )
+    superuser(
+        f"INSERT INTO usage_meter_changes (tenant, at, meter, kind, events, quantity) SELECT %s, "
+        f"{at}, 'pdf_pages', 'key', 1000, {1_000 * (2**53 - 1)} FROM generate_series(1, 2)",
+        tenant.tenant_id,
+    )
+
+    assert await drift_of(database, tenant) == {}
+    await fold(database)
+    assert await drift_of(database, tenant) == {}
+
+
+async def test_an_actor_of_any_length_is_folded_and_has_no_drift(tenant, superuser, database):
+    await tenant.create("projects", name="Moved here")
+    # Nothing that an index could make shorter.
+    actor = "system:" + "".join(str(uuid4()) for _ in range(200))
+    for table, column in (("audit_log", "tenant_id"), ("usage_changes", "tenant")):
+        superuser(f"UPDATE {table} SET actor = %s WHERE {column} = %s", actor, tenant.tenant_id)
+
+    unfolded = (await tenant.get("/v1/stats/activity")).json()["top_actors"]
+    await fold(database)
+
+    folded = (await tenant.get("/v1/stats/activity")).json()["top_actors"]
+    assert unfolded == folded != []
+    assert {one["actor"] for one in folded} == {actor[:200]}
+    assert await drift_of(database, tenant) == {}
+
+
 async def test_another_tenants_drift_is_not_this_ones(lived_in, other_tenant, superuser, database):
     superuser("UPDATE usage_totals SET live = 99 WHERE tenant = %s", lived_in.tenant_id)
 
@@ -208,9 +242,36 @@ async def test_command_looks_at_every_tenant(tenant, other_tenant, superuser, sa
     assert found["failed"] == {}
 
 
-async def test_command_refuses_an_unknown_tenant_and_lonely_options(saas):
+async def test_command_says_of_whom_nothing_can_be_said_and_looks_at_the_others(
+    tenant, other_tenant, slug, superuser, saas
+):
+    other = other_tenant.body["tenant"]["slug"]
+    superuser("UPDATE usage_changes SET live = live + 1 WHERE tenant = %s", other_tenant.tenant_id)
+    # Two that cannot be added up.
+    superuser(
+        "UPDATE usage_changes SET live = 9000000000000000000, entity = 'members' WHERE tenant = %s",
+        tenant.tenant_id,
+    )
+
+    every = await saas("doctor", "--reconcile", "--json")
+    one = await saas("doctor", "--reconcile", "--tenant", slug)
+    superuser("DELETE FROM usage_changes WHERE tenant = %s", tenant.tenant_id)
+    repaired = await saas("doctor", "--reconcile", "--repair", "--tenant", slug)
+
+    assert (every.code, list(every.json["failed"])) == (1, [slug])
+    assert other in {drift["tenant"] for drift in every.json["drift"]}
+    assert f"{slug}: " in one.err
+    assert "0 figures of 0 tenants" in one.out
+    assert repaired.code == 0
+
+
+async def test_command_refuses_an_unknown_or_purged_tenant_and_lonely_options(
+    tenant, saas, as_replica
+):
     unknown = await saas("doctor", "--reconcile", "--tenant", str(uuid4()))
     lonely = await saas("doctor", "--repair")
+    as_replica(f"UPDATE tenants SET status = 'deleted' WHERE id = '{tenant.tenant_id}'")
+    purged = await saas("doctor", "--reconcile", "--tenant", tenant.tenant_id)
 
-    assert (unknown.code, lonely.code) == (2, 2)
+    assert (unknown.code, lonely.code, purged.code) == (2, 2, 2)
     assert "--reconcile" in lonely.err

@@ -1,6 +1,7 @@
 """What is old is put together and dropped as each tenant's plan says, and no request is lost."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from saas.db.transaction import Transaction, platform_transaction
 from saas.tenancy.purge import purge
 from saas.usage.counting import counting
+from saas.usage.folding import fold
 from saas.usage.retention import STEPS, keep
 from saas.usage.truth import compare
 
@@ -86,7 +88,7 @@ async def test_old_minutes_become_quarters_and_these_days(filled, grains, databa
     # Five minutes an hour are three quarters of an hour; two routes, two statuses.
     expected = {(age, 1): 24 * 5 * 4 for age in (1, 2)}
     expected |= {(age, 15): 24 * 3 * 4 for age in (3, 4, 5)}
-    expected |= {(age, 1440): 4 for age in (6, 7, 8, 9)}
+    expected |= {(age, 1440): 4 for age in range(6, 13)}
     assert grains(tenant) == expected
 
 
@@ -174,32 +176,73 @@ async def test_nothing_is_lost_while_writers_write_the_same_rows(filled, superus
     assert sum(row[3] for row in sums(tenant)[0]) == before + written
 
 
-async def test_figures_beyond_the_days_are_dropped_of_every_kind(filled, superuser, database):
-    tenant = await filled(**LIMITS)
-    for table, values in (
-        ("usage_activity", "'projects', 'key:x', 1, 0, 0, 1, 10"),
-        ("usage_meters", "'pdf_pages', 'key', 1, 3"),
-    ):
-        superuser(
-            f"INSERT INTO {table} SELECT %s, date_trunc('day', now(), 'UTC') - "
-            f"make_interval(days => age), {values} FROM generate_series(1, 12) AS age",
-            tenant.tenant_id,
-        )
+OLD = {
+    "usage_requests": "at, 1, '/v1/old', 2, 'key', 1, 0, 0, '{3}', '{1}'",
+    "usage_activity": "at, 'projects', 'key:x', 1, 0, 0, 1, 10",
+    "usage_meters": "at, 'pdf_pages', 'key', 1, 3",
+    "usage_days": "(at AT TIME ZONE 'UTC')::date, 1, 0, 0, 0, 1",
+}
 
+
+@pytest.fixture
+def oldest_of_each(superuser, on_plan, database):
+    """Of a tenant that keeps days for so long, which days are kept of two hundred, by table: the
+    age of the oldest."""
+
+    async def ages(days):
+        tenant = await on_plan(usage_days_days=days)
+        for table, values in OLD.items():
+            superuser(
+                f"INSERT INTO {table} SELECT %s, {values} FROM (SELECT date_trunc('day', now(), "
+                "'UTC') - make_interval(days => age) FROM generate_series(1, 200) AS age) AS d(at)",
+                tenant.tenant_id,
+            )
+        await keep(database)
+        found = {}
+        for table in OLD:
+            day = "day" if table == "usage_days" else "(at AT TIME ZONE 'UTC')::date"
+            ((found[table],),) = superuser(
+                f"SELECT (now() AT TIME ZONE 'UTC')::date - min({day}) FROM {table} "
+                "WHERE tenant = %s",
+                tenant.tenant_id,
+            )
+        return found
+
+    return ages
+
+
+async def test_figures_beyond_the_days_are_dropped_of_every_kind(oldest_of_each):
+    assert await oldest_of_each(150) == dict.fromkeys(OLD, 150)
+
+
+async def test_what_this_months_figures_and_quotas_need_is_kept_at_any_limit(oldest_of_each):
+    today = datetime.now(UTC).date()
+    month = (today - timedelta(days=91)).replace(day=1)
+
+    assert await oldest_of_each(1) == {
+        "usage_requests": 30,
+        "usage_activity": 1,
+        "usage_meters": (today - month).days,
+        "usage_days": 30,
+    }
+
+
+async def test_a_meters_quota_counts_what_is_older_than_the_days_that_are_kept(on_plan, database):
+    tenant = await on_plan(usage_days_days=1, meters={"mails": 10})
+    at = (datetime.now(UTC) - timedelta(days=80)).isoformat()
+
+    def event(key, quantity):
+        one = {"meter": "mails", "idempotency_key": key, "quantity": quantity, "at": at}
+        return {"events": [one]}
+
+    first = await tenant.post("/v1/usage/events", event("a", 7))
+    await fold(database)
     await keep(database)
+    beyond = await tenant.post("/v1/usage/events", event("b", 4))
+    within = await tenant.post("/v1/usage/events", event("c", 3))
 
-    for table, column in (
-        ("usage_activity", "(at AT TIME ZONE 'UTC')::date"),
-        ("usage_meters", "(at AT TIME ZONE 'UTC')::date"),
-        ("usage_days", "day"),
-        ("usage_requests", "(at AT TIME ZONE 'UTC')::date"),
-    ):
-        oldest = superuser(
-            f"SELECT (now() AT TIME ZONE 'UTC')::date - min({column}) FROM {table} "
-            "WHERE tenant = %s",
-            tenant.tenant_id,
-        )
-        assert oldest == [(9,)], table
+    codes = [answer.status_code for answer in (first, beyond, within)]
+    assert codes == [200, 429, 200]
 
 
 async def test_what_was_dropped_or_put_together_is_no_drift(filled, database, superuser):

@@ -57,6 +57,23 @@ async def test_each_tenant_is_shown_with_what_it_uses(five, operator, database):
         assert item["limits"] == {}
 
 
+async def test_tenant_that_was_there_before_counting_began_was_never_active(
+    tenant, operator, superuser, database
+):
+    await fold(database)
+    superuser(
+        "UPDATE usage_totals SET changed_at = '-infinity' WHERE tenant = %s", tenant.tenant_id
+    )
+
+    shown = [
+        (await listed(operator, f"id={tenant.tenant_id}{query}"))["items"][0]["last_activity_at"]
+        for query in ("", "&sort=-requests_month")
+    ]
+
+    assert shown == [None, None]
+    assert (await tenant.get("/v1/stats")).json()["last_activity_at"] is None
+
+
 @pytest.mark.parametrize("column", [*COLUMNS, "last_activity_at"])
 @pytest.mark.parametrize("sign", ["", "-"])
 async def test_pages_by_a_figure_show_each_tenant_once_in_order(five, operator, column, sign):

@@ -1,18 +1,18 @@
 """Series as pictures: SVG that runs nothing and loads nothing, for those who would rather look."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
 import msgspec
 from litestar.types import Receive, Scope, Send
 
+from saas import context
 from saas.usage.series import Value
 from saas.web.accepted import VARY_ACCEPT
 from saas.web.answer import Answer
+from saas.web.drawing import Drawing
 
 MEDIA_TYPE = "image/svg+xml"
 MOST_BUCKETS = 400
@@ -21,9 +21,8 @@ _MOST_LINES = 10
 _MOST_DOTS = 60
 _LABELS = 12
 
-# A picture takes up to half a second of a core. One at a time: requests that are no pictures get
-# the rest of the process.
-_drawing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="charts")
+drawing = Drawing()
+"""Of the process, whose core it takes."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -75,13 +74,14 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class ChartAnswer:
-    """Drawn in a thread when it is sent: by then the request has given its connection back."""
+    """Drawn when it is sent: by then the request has given its connection back. Raises
+    TooManyAtOnce where too many of the tenant's wait for it."""
 
     def __init__(self, chart: Chart) -> None:
         self._chart = chart
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await asyncio.get_running_loop().run_in_executor(_drawing, self._chart.svg)
+        body = await drawing.draw(context.principal().tenant_id, self._chart.svg)
         await Answer(200, body, [*_HEADERS])(scope, receive, send)
 
 

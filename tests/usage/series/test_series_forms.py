@@ -1,11 +1,17 @@
 """Series as CSV and as pictures, and which of them a request gets."""
 
+import asyncio
 import csv
 import io
 import re
+import threading
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
+
+from saas.web import charts
+from saas.web.drawing import MOST_WAITING
 
 USAGE = "/v1/stats/usage?metric=requests&from=2026-01-01&to=2026-01-03"
 ACTIVITY = "/v1/stats/activity?from=2026-01-01&to=2026-01-02"
@@ -127,6 +133,29 @@ async def test_chart_of_more_buckets_than_can_be_seen_is_refused(tenant):
 
     assert refused.status_code == 400
     assert "at most 400 buckets" in refused.json()["detail"]
+
+
+async def test_charts_beyond_those_of_a_tenant_that_may_wait_are_refused(tenant, other_tenant):
+    picture = {"Accept": "image/svg+xml"}
+    pen = threading.Event()
+    held = asyncio.create_task(charts.drawing.draw("somebody", lambda: pen.wait() and b""))
+    waiting = [
+        asyncio.create_task(tenant.get(ACTIVITY, headers=picture)) for _ in range(MOST_WAITING + 1)
+    ]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
+        others = asyncio.create_task(as_svg(other_tenant, ACTIVITY))
+    finally:
+        pen.set()
+
+    refused = done.pop().result()
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "too_many_at_once"
+    assert refused.headers["retry-after"] == "1"
+    assert drawing(await others).tag == f"{SVG}svg"
+    answers = await asyncio.gather(*waiting)
+    assert Counter(answer.status_code for answer in answers) == {200: MOST_WAITING, 429: 1}
+    assert await held == b""
 
 
 @pytest.mark.parametrize(

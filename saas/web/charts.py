@@ -6,13 +6,10 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 
-from saas import context
 from saas.usage.series import Value
 from saas.web.accepted import VARY_ACCEPT
-from saas.web.answer import Answer
-from saas.web.drawing import Drawing
+from saas.web.slow_answer import SlowAnswer
 
 MEDIA_TYPE = "image/svg+xml"
 MOST_BUCKETS = 400
@@ -20,9 +17,6 @@ MOST_BUCKETS = 400
 _MOST_LINES = 10
 _MOST_DOTS = 60
 _LABELS = 12
-
-drawing = Drawing()
-"""Of the process, whose core it takes."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -73,16 +67,8 @@ class Chart(msgspec.Struct, frozen=True):
         return drawn
 
 
-class ChartAnswer:
-    """Drawn when it is sent: by then the request has given its connection back. Raises
-    TooManyAtOnce where too many of the tenant's wait for it."""
-
-    def __init__(self, chart: Chart) -> None:
-        self._chart = chart
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await drawing.draw(context.principal().tenant_id, self._chart.svg)
-        await Answer(200, body, [*_HEADERS])(scope, receive, send)
+def chart_answer(chart: Chart) -> SlowAnswer:
+    return SlowAnswer(_HEADERS, chart.svg)
 
 
 _HEADERS = (

@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from saas.web import charts
-from saas.web.drawing import MOST_WAITING
+from saas.web.slow_answer import MOST_WAITING, workshop
 
 USAGE = "/v1/stats/usage?metric=requests&from=2026-01-01&to=2026-01-03"
 ACTIVITY = "/v1/stats/activity?from=2026-01-01&to=2026-01-02"
@@ -135,12 +134,13 @@ async def test_chart_of_more_buckets_than_can_be_seen_is_refused(tenant):
     assert "at most 400 buckets" in refused.json()["detail"]
 
 
-async def test_charts_beyond_those_of_a_tenant_that_may_wait_are_refused(tenant, other_tenant):
-    picture = {"Accept": "image/svg+xml"}
+@pytest.mark.parametrize("form", ["image/svg+xml", "text/csv"])
+async def test_files_beyond_those_of_a_tenant_that_may_wait_are_refused(tenant, other_tenant, form):
+    asked = {"Accept": form}
     pen = threading.Event()
-    held = asyncio.create_task(charts.drawing.draw("somebody", lambda: pen.wait() and b""))
+    held = asyncio.create_task(workshop.made("somebody", lambda: pen.wait() and b""))
     waiting = [
-        asyncio.create_task(tenant.get(ACTIVITY, headers=picture)) for _ in range(MOST_WAITING + 1)
+        asyncio.create_task(tenant.get(ACTIVITY, headers=asked)) for _ in range(MOST_WAITING + 1)
     ]
     try:
         done, _ = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")

@@ -10,7 +10,7 @@ import msgspec
 
 from saas.db.bulk_results import ImportResult
 from saas.db.imports import errors, pieces, records
-from saas.db.imports.job import ImportJob, claim
+from saas.db.imports.job import ImportJob, claim, give_up
 from saas.db.imports.piece import reader_for, write_piece
 from saas.db.imports.record import ImportRecord
 from saas.db.imports.whole import write_whole
@@ -57,6 +57,9 @@ async def _write_next(job: ImportJob) -> bool:
             return False
         if record.next_chunk == record.chunks:
             await records.change(job.id, job.worker, status="done")
+            return False
+        if record.failed >= errors.MOST_KEPT:
+            await give_up(job)
             return False
         done = await _write(job, record)
     job.tell(done)

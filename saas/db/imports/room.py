@@ -32,6 +32,8 @@ from saas.errors import TooManyAtOnce
 
 MOST_FILES = 10
 """Of the largest size that the tenant may send, or more that are smaller."""
+# A file of unknown length counts for so much as long as it comes, or for what has come.
+_UNKNOWN = 8 * 1024 * 1024
 _imports, _chunks = table_of(Import), table_of(ImportChunk)
 # Time enough for somebody to send the rest of a file, or to make room for its rows.
 _ABANDONED = text("interval '7 days'")
@@ -57,10 +59,10 @@ async def hold() -> None:
 
 async def require(size: int | None, *, most: int, besides: UUID | None = None) -> None:
     """To be called under `hold`. Raises TooManyFiles where there is no room for a file of `size`
-    bytes, `most` where that is not known, beside all others of the tenant but `besides`. Those that
-    broke off an hour ago give way."""
+    bytes, None if that is not known, beside all others of the tenant but `besides`; `most` is how
+    large one may be. Those that broke off an hour ago give way."""
     await _forget_abandoned(besides)
-    wanted, room = most if size is None else size, MOST_FILES * most
+    wanted, room = min(most, _UNKNOWN) if size is None else size, MOST_FILES * most
     if await _taken(most, besides) + wanted > room:
         await _run(_FORGET_BROKEN_OFF, besides=besides)
         if await _taken(most, besides) + wanted > room:
@@ -76,7 +78,7 @@ async def _forget_abandoned(besides: UUID | None) -> None:
 
 
 async def _taken(most: int, besides: UUID | None) -> int:
-    rows = await _run(_TAKEN, most=most, besides=besides)
+    rows = await _run(_TAKEN, unknown=min(most, _UNKNOWN), besides=besides)
     taken: int = rows[0][0]
     return taken
 
@@ -93,9 +95,9 @@ def _counted() -> ColumnElement[Any]:
         whole.is_(None),
         _imports.c.heartbeat_at > func.now() - text(f"interval '{SILENT_SECONDS} seconds'"),
     )
-    most = bindparam("most", type_=received.type)
+    unknown = func.greatest(received, bindparam("unknown", type_=received.type))
     done = received * _imports.c.next_chunk / func.greatest(_imports.c.chunks, 1)
-    return case((is_coming, most), else_=func.greatest(received, whole) - done)
+    return case((is_coming, unknown), else_=func.greatest(received, whole) - done)
 
 
 def _is_another() -> ColumnElement[bool]:

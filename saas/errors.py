@@ -314,8 +314,7 @@ class MeterQuotaExceeded(QuotaExceeded):
 
 
 class TooManyAtOnce(SaasError):
-    """The tenant's own requests hold every connection that one tenant may have at once, or as many
-    of its charts are being drawn as may be."""
+    """The tenant's own requests hold all that one tenant may have at once, as of connections."""
 
     status, code, title = 429, "too_many_at_once", "Too many requests at once"
     detail = "Too many requests of this tenant run at the same time. Send fewer at once."

@@ -1,13 +1,16 @@
 """Values as cells of CSV: how a text is written so that no spreadsheet takes it for a formula, and
 how it is read back as the same text.
 
-An empty cell is null. A text that is empty, or begins with one of `= + - @ ' tab CR`, stands behind
-an apostrophe, which reading takes away again; any other apostrophe is the text's own.
+An empty cell is null. A text that is empty, or begins with one of `= + - @ ' tab CR LF` or with one
+of the first four in full width, stands behind an apostrophe. Reading takes that one away again; any
+other apostrophe is the text's own.
 """
 
 _MARK = "'"
-# What a spreadsheet takes for a formula (OWASP, CSV injection), and the mark itself.
-_MARKED = ("=", "+", "-", "@", "\t", "\r", _MARK)
+# What a spreadsheet takes for a formula (OWASP, CSV injection), which in a Japanese one begins with
+# full-width signs too, and the mark itself.
+_WIDE = ("\uff1d", "\uff0b", "\uff0d", "\uff20")
+_MARKED = ("=", "+", "-", "@", *_WIDE, "\t", "\r", "\n", _MARK)
 
 
 def text_cell(text: str) -> str:

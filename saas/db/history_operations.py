@@ -13,7 +13,7 @@ from saas.db.audit import AuditEntry, AuditLog
 from saas.db.error_mapping import unknown_reference
 from saas.db.operation import Operation, Rows
 from saas.db.query import Condition, bad_parameter
-from saas.db.quotas import reserve_again
+from saas.db.quotas import reserve_again, reserve_purged
 from saas.db.row_operations import Model, Page, Read, RowOperations, run
 from saas.db.statements import ShapeCache
 from saas.db.where import Query, as_query
@@ -88,7 +88,9 @@ class HistoryOperations(Generic[Model, Read]):
             found = yield from self._find(id, to)
             self._check(found, version=version, may_purge=may_purge)
             yield from self._check_parents(found)
-            if found.comes_back:
+            if found.is_gone:
+                yield from reserve_purged(self._table, is_deleted=found.was_deleted)
+            elif found.comes_back:
                 yield from reserve_again(self._table, id)
             if found.is_gone:
                 done = yield from self._insert(id, found)

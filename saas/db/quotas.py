@@ -31,6 +31,9 @@ class Room(NamedTuple):
     limit: str = "rows"
 
 
+_FULL = Room(0, "storage_bytes")
+
+
 def reserve(rows: Table, wanted: int = 1) -> Operation[None]:
     """Make room for so many new rows, which the transaction then makes. Raises QuotaExceeded, and
     then nothing is reserved."""
@@ -63,15 +66,28 @@ def reserve_again(rows: Table, id: UUID) -> Operation[None]:
             raise refusal(rows, room)
 
 
+def reserve_purged(rows: Table, *, is_deleted: bool) -> Operation[None]:
+    """`reserve` for a row that was gone for good and comes back; a deleted one has bytes alone."""
+    if not is_deleted:
+        yield from reserve(rows)
+    elif (yield from _has_no_bytes_left()):
+        raise refusal(rows, _FULL)
+
+
 def room_for(rows: Table, wanted: int) -> Operation[Room]:
     """How many more rows there is room for: at least `wanted`, and then these are reserved; or
     fewer, and then none is, and `charge` must follow for those that are made all the same."""
-    most = context.principal().limits.storage_bytes
-    if most is not None:
-        used = yield from _run(_shapes.get("bytes", sql.count_bytes), {})
-        if used[0]["bytes"] >= most:
-            return Room(0, "storage_bytes")
+    if (yield from _has_no_bytes_left()):
+        return _FULL
     return (yield from _room_of_rows(rows, wanted))
+
+
+def _has_no_bytes_left() -> Operation[bool]:
+    most = context.principal().limits.storage_bytes
+    if most is None:
+        return False
+    used = yield from _run(_shapes.get("bytes", sql.count_bytes), {})
+    return bool(used[0]["bytes"] >= most)
 
 
 def _room_of_rows(rows: Table, wanted: int) -> Operation[Room]:
@@ -101,7 +117,7 @@ def hold(entity: str) -> Operation[None]:
 def refusal(rows: Table, room: Room) -> QuotaExceeded:
     """What to raise for each row that has no room."""
     limits = context.principal().limits
-    if room.limit == "storage_bytes":
+    if room.limit == _FULL.limit:
         of = "bytes of rows, deleted ones included,"
         return QuotaExceeded("storage_bytes", limits.storage_bytes or 0, of=of)
     return QuotaExceeded("rows", limits.rows or 0, of=rows.name)

@@ -1,6 +1,5 @@
 """What was changed in a tenant over time, and by whom."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -14,7 +13,7 @@ from saas.usage.buckets import Span
 from saas.web import charts, csv_answer
 from saas.web.accepted import VARY_ACCEPT
 from saas.web.answer import json_answer
-from saas.web.charts import Chart, ChartAnswer, Line
+from saas.web.charts import Chart, Line, chart_answer
 from saas.web.described import described
 from saas.web.pages import query_pairs
 from saas.web.routed import AnyRequest
@@ -64,10 +63,9 @@ def activity_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
         found = await activity(span, resources)
         tz = given.get("tz", "UTC")
         if form == csv_answer.MEDIA_TYPE:
-            # In a thread, as with usage: many resources have a hundred thousand lines.
-            return await asyncio.to_thread(_csv, span, found)
+            return _csv(span, found)
         if form == charts.MEDIA_TYPE:
-            return ChartAnswer(_chart(span, found, tz))
+            return chart_answer(_chart(span, found, tz))
         return json_answer(_answer(span, found, tz), headers=[VARY_ACCEPT])
 
     return [get_activity]
@@ -90,7 +88,7 @@ def _answer(span: Span, found: ActivityFigures, tz: str) -> Activity:
 
 def _csv(span: Span, found: ActivityFigures) -> ASGIApp:
     times = starts(span)
-    return csv_answer.csv_answer(
+    return csv_answer.slow_csv_answer(
         "activity",
         ["at", "resource", "action", "value"],
         (

@@ -1,6 +1,5 @@
 """How much a tenant is used over time: requests, rows written, and the product's own meters."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -19,7 +18,7 @@ from saas.usage.series import halves, without_empty
 from saas.web import charts, csv_answer
 from saas.web.accepted import VARY_ACCEPT
 from saas.web.answer import json_answer
-from saas.web.charts import Chart, ChartAnswer, Line
+from saas.web.charts import Chart, Line, chart_answer
 from saas.web.csv_answer import Cell
 from saas.web.described import described, query_parameter
 from saas.web.pages import query_pairs
@@ -93,10 +92,9 @@ def usage_handlers(resources: Sequence[str]) -> list[HTTPRouteHandler]:
         form = wanted_form(request, wish.span)
         usage = await _usage(wish)
         if form == csv_answer.MEDIA_TYPE:
-            # In a thread: a long series of many groups has a hundred thousand lines.
-            return await asyncio.to_thread(_csv, usage)
+            return _csv(usage)
         if form == charts.MEDIA_TYPE:
-            return ChartAnswer(_chart(usage, labels(wish.span)))
+            return chart_answer(_chart(usage, labels(wish.span)))
         return json_answer(usage, headers=[VARY_ACCEPT])
 
     return [get_usage]
@@ -165,7 +163,7 @@ def _csv(usage: Usage) -> ASGIApp:
                     yield [*line, name] if compares else line
 
     head = ["at", "group", "value", *(["period"] if compares else [])]
-    return csv_answer.csv_answer("usage", head, lines())
+    return csv_answer.slow_csv_answer("usage", head, lines())
 
 
 def _chart(usage: Usage, names: Sequence[str]) -> Chart:

@@ -1,22 +1,15 @@
 """Series as pictures: SVG that runs nothing and loads nothing, for those who would rather look."""
 
-import asyncio
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 
-from saas import context
-from saas.errors import TooManyAtOnce
 from saas.usage.series import Value
 from saas.web.accepted import VARY_ACCEPT
-from saas.web.answer import Answer
+from saas.web.slow_answer import SlowAnswer
 
 MEDIA_TYPE = "image/svg+xml"
 MOST_BUCKETS = 400
@@ -24,13 +17,6 @@ MOST_BUCKETS = 400
 _MOST_LINES = 10
 _MOST_DOTS = 60
 _LABELS = 12
-
-# A picture takes up to half a second of a core. One at a time: requests that are no pictures get
-# the rest of the process.
-_drawing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="charts")
-# So many of one tenant may wait for it: it is the same one for all tenants.
-_MOST_OF_TENANT = 10
-_under_way: Counter[UUID] = Counter()
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -81,25 +67,8 @@ class Chart(msgspec.Struct, frozen=True):
         return drawn
 
 
-class ChartAnswer:
-    """Drawn in a thread when it is sent: by then the request has given its connection back."""
-
-    def __init__(self, chart: Chart) -> None:
-        """Raises TooManyAtOnce where ten of the bound tenant's are under way."""
-        self._chart = chart
-        self._tenant_id = context.principal().tenant_id
-        if _under_way[self._tenant_id] >= _MOST_OF_TENANT:
-            raise TooManyAtOnce()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _under_way[self._tenant_id] += 1
-        try:
-            body = await asyncio.get_running_loop().run_in_executor(_drawing, self._chart.svg)
-        finally:
-            _under_way[self._tenant_id] -= 1
-            if not _under_way[self._tenant_id]:
-                del _under_way[self._tenant_id]
-        await Answer(200, body, [*_HEADERS])(scope, receive, send)
+def chart_answer(chart: Chart) -> SlowAnswer:
+    return SlowAnswer(_HEADERS, chart.svg)
 
 
 _HEADERS = (

@@ -4,11 +4,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextvars import Context
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from saas import context
 from saas.app import RESOURCES
 from saas.context import acting_as
 from saas.db.bulk_target import bulk_target
@@ -240,3 +242,24 @@ async def test_the_same_file_of_another_tenant_holds_nobody_up(database: Databas
         other = asyncio.create_task(ask_as_another(), context=Context())
 
         assert await asyncio.wait_for(other, 10) is None
+
+
+async def test_long_imports_take_turns_piece_by_piece(service: ImportService) -> None:
+    written: list[UUID] = []
+
+    async def note() -> None:
+        written.append(context.principal().tenant_id)
+
+    tenants, works, slot = [someone(), someone()], [], asyncio.Semaphore(1)
+    for tenant in tenants:
+        with acting_as(tenant):
+            job = await job_of(service, await received(service), note)
+            works.append(asyncio.create_task(work(job, slot)))
+    await asyncio.gather(*works)
+
+    first, second = (tenant.tenant_id for tenant in tenants)
+    assert written.count(first) == written.count(second) > 10
+    turns = [one != next_one for one, next_one in pairwise(written)]
+    # The first may be alone until the file of the second is here.
+    last_of_first = len(written) - 1 - written[::-1].index(first)
+    assert all(turns[written.index(second) : last_of_first])

@@ -64,9 +64,9 @@ def _cells_of_json(target: BulkTarget) -> Callable[[bytes], list[str]]:
     def cells(source: bytes) -> list[str]:
         try:
             row = msgspec.json.decode(source, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return [_cell(row.get(column)) for column in target.columns]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return [source.decode("utf-8", "replace")]
-        return [_cell(row.get(column)) for column in target.columns]
 
     return cells
 

@@ -23,6 +23,12 @@ _errors = table_of(ImportErrorRow)
 _COLUMNS = ("import_id", "line", "column", "value", "code", "reason", "source")
 # Of one statement.
 _MOST = 1_000
+MOST_KEPT = 100_000
+"""An import with so many refused rows is given up, but for those of the piece that it is at: a row
+of two bytes takes a hundred times as much here, and no limit counts it."""
+TOO_MANY = (
+    f"{MOST_KEPT:,} rows are refused, so the rest is not read. Correct the file and send it again."
+)
 
 
 async def keep(id: UUID, errors: Sequence[RowError], sources: Mapping[int, ReadRow]) -> None:

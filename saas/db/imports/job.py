@@ -7,7 +7,7 @@ from uuid import UUID
 from saas.db.bulk_results import ImportResult
 from saas.db.bulk_target import BulkTarget
 from saas.db.database import Database
-from saas.db.imports import records
+from saas.db.imports import errors, pieces, records
 from saas.db.imports.record import ImportRecord
 
 
@@ -31,3 +31,10 @@ async def claim(job: ImportJob) -> ImportRecord | None:
         return None
     await job.check()
     return record
+
+
+async def give_up(job: ImportJob) -> None:
+    """End an import with too many refused rows, unless somebody else has taken it up. What is in
+    stays in."""
+    if await records.change(job.id, job.worker, status="failed", detail=errors.TOO_MANY):
+        await pieces.remove_all(job.id)

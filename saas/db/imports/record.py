@@ -38,6 +38,7 @@ class ImportRecord(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes | None
     bytes_received: int
     bytes_expected: int | None
+    failed: int
 
     @property
     def options(self) -> SourceOptions:

@@ -22,7 +22,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     update,
 )
 
@@ -37,8 +36,6 @@ from saas.db.statements import Statement, tenant_predicate
 from saas.errors import NotFound
 
 _imports = table_of(Import)
-# Time enough for somebody to send the rest of a file.
-_ABANDONED = text("interval '7 days'")
 
 
 async def begin(
@@ -116,11 +113,6 @@ async def drop(id: UUID) -> None:
     await _run(_DROP, id=id)
 
 
-async def drop_abandoned() -> None:
-    """Forget files of which the rest has not come for a week."""
-    await _run(_DROP_ABANDONED)
-
-
 async def _run(statement: Statement, **values: Any) -> Any:
     return await perform(run(statement, values))
 
@@ -183,18 +175,9 @@ def _same() -> Executable:
     return found.order_by(_imports.c.id.desc()).limit(1)
 
 
-def _drop_abandoned() -> Executable:
-    return delete(_imports).where(
-        tenant_predicate(_imports),
-        _imports.c.digest.is_(None),
-        _imports.c.heartbeat_at < func.now() - _ABANDONED,
-    )
-
-
 _BEGIN, _BEAT, _SAME = (Statement(make()) for make in (_begin, _beat, _same))
 _PEEK, _LOAD = Statement(_peek()), Statement(_peek().with_for_update(key_share=True))
 _DROP = Statement(delete(_imports).where(*_one()))
-_DROP_ABANDONED = Statement(_drop_abandoned())
 _LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 _CHANGES: dict[tuple[str, ...], Statement] = {}
 _ADDITIONS: dict[tuple[str, ...], Statement] = {}

@@ -4,13 +4,14 @@ at the piece that was not committed, so that no row goes in twice and none is le
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 import msgspec
 
 from saas.db.bulk_results import ImportResult
 from saas.db.imports import errors, pieces, records
-from saas.db.imports.job import ImportJob, claim
+from saas.db.imports.job import ImportJob, claim, give_up
 from saas.db.imports.piece import reader_for, write_piece
 from saas.db.imports.record import ImportRecord
 from saas.db.imports.whole import write_whole
@@ -22,14 +23,20 @@ Result = TypeVar("Result")
 _PAUSES_SECONDS = (0.1, 0.5, 2, 5)
 
 
-async def work(job: ImportJob) -> None:
-    """Bring the import to its end, or to where somebody else has taken it up. Raises what stops
-    it: a quota, a suspended tenant, a database that stays away."""
-    record = await _patiently(lambda: _load(job))
+# Entered for each step, and left after it: an `asyncio.Semaphore` serves in turn.
+Slot = AbstractAsyncContextManager[object]
+_NO_SLOT: Slot = nullcontext()
+
+
+async def work(job: ImportJob, slot: Slot = _NO_SLOT) -> None:
+    """Bring the import to its end, or to where somebody else has taken it up. Each piece, or an
+    import that is one whole, is written inside `slot`. Raises what stops it: a quota, a suspended
+    tenant, a database that stays away."""
+    record = await _patiently(lambda: _load(job), _NO_SLOT)
     if record.is_whole:
-        await _patiently(lambda: write_whole(job))
+        await _patiently(lambda: write_whole(job), slot)
         return
-    while await _patiently(lambda: _write_next(job)):
+    while await _patiently(lambda: _write_next(job), slot):
         pass
 
 
@@ -38,15 +45,17 @@ async def _load(job: ImportJob) -> ImportRecord:
         return await records.load(job.id)
 
 
-async def _patiently(step: Callable[[], Awaitable[Result]]) -> Result:
+async def _patiently(step: Callable[[], Awaitable[Result]], slot: Slot) -> Result:
     """A deadlock, a lock or a moment without a database is no reason to give up: what had been
     written was undone, and is written again."""
     for seconds in _PAUSES_SECONDS:
         try:
-            return await step()
+            async with slot:
+                return await step()
         except (Unavailable, TooManyAtOnce):
             await asyncio.sleep(seconds)
-    return await step()
+    async with slot:
+        return await step()
 
 
 async def _write_next(job: ImportJob) -> bool:
@@ -57,6 +66,9 @@ async def _write_next(job: ImportJob) -> bool:
             return False
         if record.next_chunk == record.chunks:
             await records.change(job.id, job.worker, status="done")
+            return False
+        if record.failed >= errors.MOST_KEPT:
+            await give_up(job)
             return False
         done = await _write(job, record)
     job.tell(done)

@@ -11,7 +11,7 @@ from saas.db.apart import apart
 from saas.db.batch_items import OnConflict
 from saas.db.bulk_target import BulkTarget
 from saas.db.database import Database
-from saas.db.imports import pieces, records
+from saas.db.imports import pieces, records, room
 from saas.db.imports.head import SourceWish, settled
 from saas.db.imports.record import ImportOptions, ImportRecord
 from saas.db.imports.tables import Import, ImportRead, Mode
@@ -24,7 +24,7 @@ from saas.db.imports.upload import (
     digest_of,
     put_back,
     read_head,
-    skipping,
+    rest_of,
 )
 from saas.db.imports.workers import ImportWorkers
 from saas.db.repository import TenantRepository
@@ -64,8 +64,8 @@ class ImportService:
 
     async def receive(self, wish: ImportWish, body: Body, *, length: int | None) -> Upload:
         """Take in a file, of `length` bytes if that is known, in transactions of its own. Raises
-        TooLarge, and Invalid or UnsupportedMediaType for a file that cannot be read; nothing is
-        kept of these. Where the body breaks off, what has come is kept for `receive_rest`."""
+        TooLarge, TooManyFiles, Invalid and UnsupportedMediaType for a file that cannot be read;
+        nothing is kept of these. What comes before a break is, for `receive_rest`."""
         target = self.target(wish.resource)
         if wish.on_conflict != "error" and not target.rows.natural_key:
             raise Invalid("This resource has no natural key, so on_conflict can only be error.")
@@ -82,7 +82,8 @@ class ImportService:
         )
         worker = uuid4()
         async with apart(self.database):
-            await records.drop_abandoned()
+            await room.hold()
+            await room.require(length, most=most)
             id = await records.begin(options, worker, bytes_expected=length, again=wish.again)
         spool = Spool(self.database, id, worker, most=most)
         await self._fill(spool, id, worker, put_back(head, body))
@@ -90,15 +91,19 @@ class ImportService:
 
     async def receive_rest(self, id: UUID, body: Body, *, length: int | None) -> Upload:
         """Take in what is missing of a file whose upload broke off: the rest, or the whole file
-        again if its length says so. Raises Conflict for any other, and UploadComplete."""
+        again if its length says so. Raises Conflict for any other, UploadComplete and
+        TooManyFiles."""
         worker = uuid4()
+        most = self._most_bytes()
         async with apart(self.database):
+            await room.hold()
             record = await records.load(id)
             if record.is_received:
                 raise UploadComplete
-            rest = _rest_of(record, body, length)
+            rest = rest_of(record, body, length)
+            await room.require(record.bytes_expected, most=most, besides=id)
             await records.change(id, record.worker, worker=worker, status="receiving")
-        spool = Spool(self.database, id, worker, most=self._most_bytes() - record.bytes_received)
+        spool = Spool(self.database, id, worker, most=most - record.bytes_received)
         await self._fill(spool, id, worker, rest)
         async with apart(self.database):
             record = await records.load(id)
@@ -181,19 +186,6 @@ class ImportService:
     def _most_bytes(self) -> int:
         own = context.principal().limits.import_bytes
         return self._max_bytes if own is None else min(own, self._max_bytes)
-
-
-def _rest_of(record: ImportRecord, body: Body, length: int | None) -> Body:
-    """What of `body` is not here yet. A length tells the rest of a file from the whole of it."""
-    whole, here = record.bytes_expected, record.bytes_received
-    if whole is None or length == whole - here:
-        return body
-    if length == whole:
-        return skipping(body, here)
-    raise Conflict(
-        f"{here} of {whole} bytes are here. Send the other {whole - here}, or the whole file, "
-        "with its Content-Length."
-    )
 
 
 def _too_large(most: int) -> TooLarge:

@@ -12,7 +12,7 @@ from saas.db.apart import apart
 from saas.db.database import Database
 from saas.db.imports import pieces, records
 from saas.db.imports.pieces import PIECE_BYTES
-from saas.db.imports.record import ImportOptions
+from saas.db.imports.record import ImportOptions, ImportRecord
 from saas.errors import Conflict, SaasError, TooLarge
 
 Body = AsyncIterator[bytes]
@@ -112,7 +112,21 @@ async def put_back(head: bytes, body: Body) -> Body:
         yield data
 
 
-async def skipping(body: Body, size: int) -> Body:
+def rest_of(record: ImportRecord, body: Body, length: int | None) -> Body:
+    """What of `body` is not here yet. A length tells the rest of a file from the whole of it. Any
+    other raises Conflict."""
+    whole, here = record.bytes_expected, record.bytes_received
+    if whole is None or length == whole - here:
+        return body
+    if length == whole:
+        return _skipping(body, here)
+    raise Conflict(
+        f"{here} of {whole} bytes are here. Send the other {whole - here}, or the whole file, "
+        "with its Content-Length."
+    )
+
+
+async def _skipping(body: Body, size: int) -> Body:
     """The body without its first `size` bytes."""
     async for data in body:
         passed = min(size, len(data))

@@ -6,7 +6,7 @@ import msgspec
 from saas.db.apart import apart
 from saas.db.bulk_results import ImportResult
 from saas.db.imports import errors, pieces, records
-from saas.db.imports.job import ImportJob, claim
+from saas.db.imports.job import ImportJob, claim, give_up
 from saas.db.imports.piece import WrittenPiece, reader_for, write_piece
 from saas.db.imports.record import ImportRecord
 from saas.db.imports.source import Position
@@ -34,6 +34,11 @@ async def write_whole(job: ImportJob) -> bool:
             position = msgspec.msgpack.encode(reader.position)
             if not await _tell(job, written, total, position):
                 return False
+            if total.failed >= errors.MOST_KEPT and number + 1 < record.chunks:
+                await rows.rollback()
+                async with apart(job.database, lane=IMPORTS):
+                    await give_up(job)
+                return True
         if record.mode == "atomic" and total.failed == 0 and not record.dry_run:
             is_ended = await _end(job, total, status="done")
             if is_ended:

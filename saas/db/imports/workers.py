@@ -1,4 +1,5 @@
-"""The imports that this process works on: two at a time, of each tenant one."""
+"""The imports that this process works on: of each tenant one, and two at a time, which change after
+each piece: nobody's waits for the end of another's that is long."""
 
 import asyncio
 from collections import defaultdict
@@ -78,8 +79,8 @@ class ImportWorkers:
         turn = self._turns.setdefault(principal.tenant_id, asyncio.Lock())
         with acting_as(principal, origin), self.busy(job.worker):
             try:
-                async with turn, self._slots:
-                    await work(job)
+                async with turn:
+                    await work(job, self._slots)
             except asyncio.CancelledError:
                 await self._interrupt(job, _STOPPED)
                 raise

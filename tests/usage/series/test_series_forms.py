@@ -5,12 +5,12 @@ import csv
 import io
 import re
 import threading
-from uuid import UUID
+from collections import Counter
 from xml.etree import ElementTree
 
 import pytest
 
-from saas.web import charts
+from saas.web.slow_answer import MOST_WAITING, workshop
 
 USAGE = "/v1/stats/usage?metric=requests&from=2026-01-01&to=2026-01-03"
 ACTIVITY = "/v1/stats/activity?from=2026-01-01&to=2026-01-02"
@@ -123,30 +123,6 @@ async def test_chart_shows_names_as_text(tenant, figures):
     assert "<script" not in answer.text
 
 
-async def test_tenant_with_ten_charts_under_way_gets_no_more_and_others_do(tenant, other_tenant):
-    go_on = threading.Event()
-    busy = charts._drawing.submit(go_on.wait)
-    try:
-        waiting = [asyncio.create_task(as_svg(tenant, USAGE)) for _ in range(10)]
-        for _ in range(3_000):
-            if charts._under_way[UUID(tenant.tenant_id)] == 10:
-                break
-            await asyncio.sleep(0.01)
-        refused = await tenant.get(USAGE, headers={"Accept": "image/svg+xml"})
-        other = asyncio.create_task(as_svg(other_tenant, USAGE))
-        figures = await tenant.get(USAGE)
-    finally:
-        go_on.set()
-
-    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_at_once")
-    assert refused.headers["retry-after"] == "1"
-    assert figures.status_code == 200
-    for answer in await asyncio.gather(*waiting, other):
-        assert drawing(answer).tag == f"{SVG}svg"
-    assert busy.result()
-    assert UUID(tenant.tenant_id) not in charts._under_way
-
-
 async def test_chart_of_more_buckets_than_can_be_seen_is_refused(tenant):
     hours = "bucket=hour&from=2026-01-01&to=2026-01-17T17:00:00Z"
     path = f"/v1/stats/usage?metric=requests&{hours}"
@@ -156,6 +132,30 @@ async def test_chart_of_more_buckets_than_can_be_seen_is_refused(tenant):
 
     assert refused.status_code == 400
     assert "at most 400 buckets" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("form", ["image/svg+xml", "text/csv"])
+async def test_files_beyond_those_of_a_tenant_that_may_wait_are_refused(tenant, other_tenant, form):
+    asked = {"Accept": form}
+    pen = threading.Event()
+    held = asyncio.create_task(workshop.made("somebody", lambda: pen.wait() and b""))
+    waiting = [
+        asyncio.create_task(tenant.get(ACTIVITY, headers=asked)) for _ in range(MOST_WAITING + 1)
+    ]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
+        others = asyncio.create_task(as_svg(other_tenant, ACTIVITY))
+    finally:
+        pen.set()
+
+    refused = done.pop().result()
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "too_many_at_once"
+    assert refused.headers["retry-after"] == "1"
+    assert drawing(await others).tag == f"{SVG}svg"
+    answers = await asyncio.gather(*waiting)
+    assert Counter(answer.status_code for answer in answers) == {200: MOST_WAITING, 429: 1}
+    assert await held == b""
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,20 @@ async def test_another_tenants_bytes_take_no_room(full, on_plan):
     other = await on_plan(storage_bytes=MOST)
 
     assert (await other.post("/v1/projects", {"name": "More"})).status_code == 201
+
+
+@pytest.mark.parametrize("was_deleted", [False, True])
+async def test_row_that_was_purged_does_not_come_back_beyond_the_bytes(full, was_deleted):
+    (first, *_) = (await full.get("/v1/projects?sort=name")).json()["items"]
+    path = f"/v1/projects/{first['id']}"
+    await full.delete(path)
+    await full.delete(f"{path}?hard=true")
+    entries = (await full.get(f"/v1/audit?entity_id={first['id']}&sort=at")).json()["items"]
+    created, deleted, _ = [entry["id"] for entry in entries]
+    revert = {"to": deleted if was_deleted else created}
+    other = await full.create("projects", name="Instead", description=TEXT)
+
+    assert_full(await full.post(f"{path}/revert", revert))
+
+    await full.delete(f"/v1/projects/{other['id']}?hard=true")
+    assert (await full.post(f"{path}/revert", revert)).status_code == 200

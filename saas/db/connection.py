@@ -1,6 +1,5 @@
 """Connections that bind themselves: every transaction starts with its tenant, in one message."""
 
-from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ import msgspec
 
 from saas import context
 from saas.context import Principal, RequestOrigin
+from saas.db.lanes import Place
 from saas.errors import Unbound
 
 _COMMAND_SECONDS = 60
@@ -24,8 +24,8 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
     lingers = False
     """Whether a read-only transaction is still open that its owner is done with."""
     idle_since = 0.0
-    lane: Hashable = None
-    """The lane of the pool that it is out in."""
+    place: Place
+    """Where it is out, in the lanes of the pool."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -21,15 +21,30 @@ IMPORTS = "imports"
 _OF_NO_TENANT = frozenset({None, LOOK_UPS, IMPORTS})
 # Each waiting request holds memory, and a place among those that the server takes at once.
 _MOST_WAITING = 1_000
+# Who has a thing for longer than this is at something slow, and does not go on to the next one.
+_BRIEF_SECONDS = 0.2
 # A tenant that was here so lately counts as at work: it may be between two of its requests.
 _LATELY_SECONDS = 2.0
 
 
 class LaneSizes(NamedTuple):
-    """How many things one lane has at most: while it is alone, and while others are at work."""
+    """How many things one lane has at most: while it is alone, and while others are at work. Among
+    others a tenant has only half of them for what is done in a moment, for so many are always at
+    work in a flood; the rest is for when slow work holds those."""
 
     alone: int
     among_others: int
+
+    @property
+    def brief(self) -> int:
+        return (self.among_others + 1) // 2
+
+
+class Place(NamedTuple):
+    """That of one thing which is out."""
+
+    lane: Hashable
+    since: float
 
 
 class Lanes(Generic[Thing]):
@@ -41,7 +56,8 @@ class Lanes(Generic[Thing]):
     ) -> None:
         self._sizes = sizes
         self._clock = clock
-        self._out: dict[Hashable, int] = {}
+        # Since when the things of each lane are out.
+        self._out: dict[Hashable, list[float]] = {}
         # Dictionaries as ordered sets. The first lane is the next in turn.
         self._waiting: dict[Hashable, dict[asyncio.Future[Thing], None]] = {}
         # The tenant that came last and when, and when another one than it came.
@@ -49,27 +65,29 @@ class Lanes(Generic[Thing]):
         self._last_at = self._other_at = -_LATELY_SECONDS
 
     def has_room(self, lane: Hashable) -> bool:
-        sizes = self._sizes
-        if sizes is None:
+        sizes, out = self._sizes, self._out.get(lane)
+        if sizes is None or out is None:
             return True
-        out = self._out.get(lane, 0)
-        if out < sizes.among_others:
+        if len(out) < sizes.among_others and self._brief(lane, out) < sizes.brief:
             return True
-        return out < sizes.alone and self._is_alone(lane)
+        return len(out) < sizes.alone and self._is_alone(lane)
 
-    def enter(self, lane: Hashable) -> None:
+    def enter(self, lane: Hashable) -> Place:
         """One more thing is out in `lane`."""
-        self._out[lane] = self._out.get(lane, 0) + 1
+        now = self._clock()
+        self._out.setdefault(lane, []).append(now)
         if lane not in _OF_NO_TENANT:
             if lane != self._last:
                 self._last, self._other_at = lane, self._last_at
-            self._last_at = self._clock()
+            self._last_at = now
+        return Place(lane, now)
 
-    def leave(self, lane: Hashable) -> None:
-        """One less is."""
-        left = self._out.pop(lane) - 1
-        if left:
-            self._out[lane] = left
+    def leave(self, place: Place) -> None:
+        """What was out there is back."""
+        out = self._out[place.lane]
+        out.remove(place.since)
+        if not out:
+            del self._out[place.lane]
 
     def is_waited_in(self, lane: Hashable) -> bool:
         """Whether who comes to `lane` now would pass somebody."""
@@ -92,20 +110,26 @@ class Lanes(Generic[Thing]):
         if not line:
             self._waiting.pop(lane, None)
 
-    def next_in_turn(self) -> "tuple[Hashable, asyncio.Future[Thing]] | None":
-        """Who waits longest in the next lane that has room, and that lane, entered for it."""
+    def next_in_turn(self) -> "tuple[Place, asyncio.Future[Thing]] | None":
+        """Who waits longest in the next lane that has room, and a place there."""
         for lane, line in self._waiting.items():
             waiter = next((one for one in line if not one.done()), None)
             if waiter is not None and self.has_room(lane):
                 # To the end: the next turn is another lane's.
                 self._waiting[lane] = self._waiting.pop(lane)
-                self.enter(lane)
-                return lane, waiter
+                return self.enter(lane), waiter
         return None
 
     def waiting(self) -> "list[asyncio.Future[Thing]]":
         """All that wait."""
         return [waiter for line in self._waiting.values() for waiter in line]
+
+    def _brief(self, lane: Hashable, out: list[float]) -> int:
+        """How many of those that are out may come back in a moment."""
+        if lane in _OF_NO_TENANT:
+            return 0
+        before = self._clock() - _BRIEF_SECONDS
+        return sum(since > before for since in out)
 
     def _is_alone(self, lane: Hashable) -> bool:
         """Whether no other tenant has or wants anything, or was here lately."""

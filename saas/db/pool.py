@@ -13,13 +13,13 @@ import asyncpg
 
 from saas.db.connection import TenantConnection, connect
 from saas.db.error_mapping import FAILURES
-from saas.db.lanes import Lanes, LaneSizes
+from saas.db.lanes import Lanes, LaneSizes, Place
 from saas.db.long_reads import LongReads
 from saas.errors import ConfigurationError, TooManyAtOnce, Unavailable
 
 _LINGER_SECONDS = 0.05
 _CLOSE_SECONDS = 5
-_LOOK_AGAIN_SECONDS = 0.25
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 class Pool:
@@ -42,8 +42,8 @@ class Pool:
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self.long_reads = LongReads(size, lane_size or size)
         self._free: list[TenantConnection] = []
-        # None in place of a connection is a place to connect on.
-        self._lanes: Lanes[TenantConnection | None] = Lanes(_lane_sizes(size, lane_size))
+        # Who waits gets a connection, or a place to connect on.
+        self._lanes: Lanes[TenantConnection | Place] = Lanes(_lane_sizes(size, lane_size))
         self._connected = 0
         self._is_sweeping = False
         self._is_looking_again = False
@@ -54,8 +54,7 @@ class Pool:
         """Make the first connection. Raises ConfigurationError when the server can't be reached."""
         try:
             self._connected += 1
-            self._lanes.enter(None)
-            self.release(await self._connect(None))
+            self.release(await self._connect(self._lanes.enter(None)))
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise ConfigurationError(f"cannot connect to the database: {error}") from error
 
@@ -67,28 +66,27 @@ class Pool:
                 # The one used last: its caches are warm.
                 connection = self._free.pop()
                 if not connection.is_closed():
-                    self._lanes.enter(lane)
-                    connection.lane = lane
+                    connection.place = self._lanes.enter(lane)
                     return connection
                 self._connected -= 1
             if self._connected < self._size:
                 self._connected += 1
-                self._lanes.enter(lane)
-                return await self._connect(lane)
-        return await self._wait(lane) or await self._connect(lane)
+                return await self._connect(self._lanes.enter(lane))
+        given = await self._wait(lane)
+        return await self._connect(given) if isinstance(given, Place) else given
 
     def release(self, connection: TenantConnection) -> None:
         """Take a connection back that has ended its transaction, or lingers in a read-only one."""
         if connection.is_closed() or self._is_closed:
             self.discard(connection)
             return
-        self._lanes.leave(connection.lane)
+        self._lanes.leave(connection.place)
         self._hand_on(connection)
 
     def discard(self, connection: TenantConnection) -> None:
         """Throw a connection away whose state is unknown; its place is free."""
         connection.terminate()
-        self._give_up_place(connection.lane)
+        self._give_up_place(connection.place)
 
     async def close(self) -> None:
         """Close the free connections; the others close when they come back."""
@@ -104,14 +102,14 @@ class Pool:
             except FAILURES:
                 connection.terminate()
 
-    async def _connect(self, lane: Hashable) -> TenantConnection:
-        """A new connection, on a place that is counted already, in the pool and in `lane`."""
+    async def _connect(self, place: Place) -> TenantConnection:
+        """A new connection on a place that is counted already."""
         try:
             connection = await connect(self._url, self._connection_class)
         except BaseException:
-            self._give_up_place(lane)
+            self._give_up_place(place)
             raise
-        connection.lane = lane
+        connection.place = place
         return connection
 
     def _hand_on(self, connection: TenantConnection) -> None:
@@ -122,9 +120,9 @@ class Pool:
             connection.idle_since = asyncio.get_running_loop().time()
             self._sweep_later()
 
-    def _give_up_place(self, lane: Hashable) -> None:
-        """A connection of `lane` is lost: its place is for whoever is next in turn."""
-        self._lanes.leave(lane)
+    def _give_up_place(self, place: Place) -> None:
+        """The connection there is lost: its place is for whoever is next in turn."""
+        self._lanes.leave(place)
         self._connected -= 1
         self._serve_waiting()
 
@@ -138,17 +136,17 @@ class Pool:
             turn = self._lanes.next_in_turn()
             if turn is None:
                 break
-            lane, waiter = turn
+            place, waiter = turn
             if self._free:
                 connection = self._free.pop()
-                connection.lane = lane
+                connection.place = place
                 waiter.set_result(connection)
             else:
                 self._connected += 1
-                waiter.set_result(None)
+                waiter.set_result(place)
 
-    async def _wait(self, lane: Hashable) -> TenantConnection | None:
-        """The next connection that is given back; None for a place to connect on instead."""
+    async def _wait(self, lane: Hashable) -> TenantConnection | Place:
+        """The next connection that is given back, or a place to connect on instead."""
         waiter = self._lanes.line_up(lane)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._acquire_timeout_seconds, self._expire, lane, waiter)
@@ -160,8 +158,8 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 # Handed over in the very moment in which the request was cancelled.
                 handed = waiter.result()
-                if handed is None:
-                    self._give_up_place(lane)
+                if isinstance(handed, Place):
+                    self._give_up_place(handed)
                 else:
                     self.release(handed)
             raise
@@ -169,7 +167,7 @@ class Pool:
             timer.cancel()
             self._lanes.step_out(lane, waiter)
 
-    def _expire(self, lane: Hashable, waiter: "asyncio.Future[TenantConnection | None]") -> None:
+    def _expire(self, lane: Hashable, waiter: "asyncio.Future[TenantConnection | Place]") -> None:
         self._serve_waiting()
         if self._lanes.has_room(lane):
             _refuse(waiter, Unavailable("Every database connection is busy."))
@@ -212,8 +210,7 @@ class Pool:
 
     async def _end(self, connection: TenantConnection) -> None:
         # No lane's: whoever is next takes it from here.
-        connection.lane = None
-        self._lanes.enter(None)
+        connection.place = self._lanes.enter(None)
         try:
             await connection.end_lingering()
         except FAILURES:
@@ -229,7 +226,7 @@ def _lane_sizes(size: int, lane_size: int | None) -> LaneSizes | None:
 
 
 def _refuse(
-    waiter: "asyncio.Future[TenantConnection | None]", refusal: Unavailable | TooManyAtOnce
+    waiter: "asyncio.Future[TenantConnection | Place]", refusal: Unavailable | TooManyAtOnce
 ) -> None:
     if not waiter.done():
         waiter.set_exception(refusal)

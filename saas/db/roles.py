@@ -35,6 +35,8 @@ _ROLE_SETTINGS = (
     # With row_security off, a backfill that RLS would silently reduce to 0 rows is an error.
     (MIGRATOR, "row_security", "off"),
     (APP, "jit", "off"),
+    # A tenant's share is of connections: one query must not take several processors.
+    (APP, "max_parallel_workers_per_gather", "0"),
     # Whoever waits for a row holds a connection that others need.
     (APP, "lock_timeout", "5s"),
     (APP, "idle_in_transaction_session_timeout", "60s"),

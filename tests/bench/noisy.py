@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import rich_click as click
 from rich import box
@@ -18,8 +18,9 @@ from rich.table import Table
 
 from saas.dev.postgres import EmbeddedPostgres
 from saas.errors import ConfigurationError
-from tests.bench import contenders, dataset, lab, plans, postgres, tenants, wrk
+from tests.bench import contenders, dataset, floods, lab, plans, postgres, tenants, wrk
 from tests.bench.errors import BenchError
+from tests.bench.floods import Flood, Kind, Request
 
 # By number, as the data set gives rows to tenants: four of five are the noisy one's.
 CALM, NOISY = 0, 1
@@ -29,19 +30,19 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class Running(NamedTuple):
-    """The product, and what wrk sends for each of the two tenants."""
+    """The product, what wrk sends for the calm tenant, and what the other one does."""
 
     url: str
     calm: Path
-    flood: Path
+    flood: Flood
 
 
 class Round(NamedTuple):
-    """The calm tenant alone, then beside the flood, and the flood itself."""
+    """The calm tenant alone, then beside the flood, and what that was."""
 
     alone: wrk.Load
     beside: wrk.Load
-    flood: wrk.Load
+    flood: str
 
 
 @click.command(context_settings={"show_default": True})
@@ -50,19 +51,25 @@ class Round(NamedTuple):
 @click.option("--rounds", type=click.IntRange(1, 50), default=5)
 @click.option("--connections", type=click.IntRange(1, 1_000), default=64, help="Of the flood.")
 @click.option("--projects", type=click.IntRange(1_000, 10_000_000), default=100_000)
-@click.option("--small", is_flag=True, help="A flood of gets, short lists and creates instead.")
+@click.option(
+    "--flood",
+    "kind",
+    type=click.Choice(get_args(Kind)),
+    default="large",
+    help="Slow lists and large writes; gets, short lists and creates; or CSV files.",
+)
 def main(
-    data: Path, seconds: int, rounds: int, connections: int, projects: int, small: bool
+    data: Path, seconds: int, rounds: int, connections: int, projects: int, kind: Kind
 ) -> None:
-    """Measure p50 and p99 of a calm tenant's requests, alone and beside another tenant's flood of
-    slow lists and large writes. SAAS_TENANT_CONNECTIONS=10 shows it with no share kept free."""
+    """Measure p50 and p99 of a calm tenant's requests, alone and beside another tenant's flood.
+    SAAS_TENANT_CONNECTIONS=10 shows it with no share kept free."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console()
     try:
-        with _running(data.absolute(), projects, small=small) as running:
+        with _running(data.absolute(), projects, kind, connections) as running:
             done = []
             for _ in range(rounds):
-                done.append(_round(running, seconds, connections))
+                done.append(_round(running, seconds))
                 _show_round(console, done[-1])
     except (BenchError, ConfigurationError) as error:
         raise click.ClickException(str(error)) from None
@@ -70,7 +77,7 @@ def main(
 
 
 @contextmanager
-def _running(folder: Path, projects: int, *, small: bool) -> Iterator[Running]:
+def _running(folder: Path, projects: int, kind: Kind, connections: int) -> Iterator[Running]:
     lab.make_folder(folder)
     server = EmbeddedPostgres(folder / "saas")
     platform_key = secrets.token_urlsafe(32)
@@ -88,40 +95,24 @@ def _running(folder: Path, projects: int, *, small: bool) -> Iterator[Running]:
         calm, noisy = (
             [str(id) for number, id in rows if number == whose][:1_000] for whose in (CALM, NOISY)
         )
-        flood = _small_flood(noisy) if small else _flood()
-        yield Running(
-            product.url,
-            _write(folder / "calm.requests", _calm(calm), two[CALM].key),
-            _write(folder / "flood.requests", flood, two[NOISY].key),
-        )
+        if kind == "import":
+            flood = floods.of_imports(product.url, two[NOISY].key)
+        else:
+            sent = floods.large_requests() if kind == "large" else floods.small_requests(noisy)
+            file = _write(folder / "flood.requests", sent, two[NOISY].key)
+            flood = floods.of_requests(product.url, file, connections=connections)
+        calm_file = _write(folder / "calm.requests", _calm(calm), two[CALM].key)
+        yield Running(product.url, calm_file, flood)
 
 
-def _calm(ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _calm(ids: Sequence[str]) -> Iterator[Request]:
     for id in ids:
         yield f"GET /v1/projects/{id}", ""
         yield f"GET /v1{plans.LIST}", ""
         yield f"PATCH /v1/projects/{id}", f'{{"name": "Calm {id} %015d", "budget_cents": %010d}}'
 
 
-def _flood() -> Iterator[tuple[str, str]]:
-    words = "q=line&sort=name&limit=100&include_total=true"
-    yield f"GET /v1/projects?{words}", ""
-    yield f"GET /v1/projects?{words}&sort=-budget_cents", ""
-    yield (
-        "POST /v1/projects/batch",
-        plans.batch_body(f"{dataset.CREATED_PREFIX}{plans.NUMBER}", rows=200),
-    )
-
-
-def _small_flood(ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    created = f'{{"name": "{dataset.CREATED_PREFIX}%015d", "budget_cents": %010d}}'
-    for id in ids:
-        yield f"GET /v1/projects/{id}", ""
-        yield f"GET /v1{plans.LIST}", ""
-        yield "POST /v1/projects", created
-
-
-def _write(file: Path, requests: Iterator[tuple[str, str]], key: str) -> Path:
+def _write(file: Path, requests: Iterator[Request], key: str) -> Path:
     file.touch(mode=0o600)
     texts = [_request(line, body, key) for line, body in requests]
     file.write_text(plans.SEPARATOR.join(texts), encoding="ascii")
@@ -135,30 +126,24 @@ def _request(line: str, body: str, key: str) -> str:
     return "\r\n".join([*headers, "", body])
 
 
-def _round(running: Running, seconds: int, connections: int) -> Round:
-    alone = wrk.run_paced(running.url, running.calm, seconds=seconds, connections=CALM_CONNECTIONS)
-    with ThreadPoolExecutor(1) as beside:
-        flood = beside.submit(
-            wrk.flood,
-            running.url,
-            running.flood,
-            seconds=seconds + 2 * WARM_UP_SECONDS,
-            connections=connections,
-        )
-        wrk.run_paced(
-            running.url, running.calm, seconds=WARM_UP_SECONDS, connections=CALM_CONNECTIONS
-        )
-        noisy = wrk.run_paced(
+def _round(running: Running, seconds: int) -> Round:
+    def calm(seconds: int) -> wrk.Load:
+        return wrk.run_paced(
             running.url, running.calm, seconds=seconds, connections=CALM_CONNECTIONS
         )
+
+    alone = calm(seconds)
+    with ThreadPoolExecutor(1) as beside:
+        flood = beside.submit(running.flood, seconds + 2 * WARM_UP_SECONDS)
+        calm(WARM_UP_SECONDS)
+        noisy = calm(seconds)
         return Round(alone, noisy, flood.result())
 
 
 def _show_round(console: Console, done: Round) -> None:
     alone, beside, flood = done
     console.print(
-        f"alone p99 {alone.p99_ms:7.2f} ms   beside p99 {beside.p99_ms:7.2f} ms   "
-        f"flood {flood.requests_per_second:6,.0f} /s, {flood.refused} refused",
+        f"alone p99 {alone.p99_ms:7.2f} ms   beside p99 {beside.p99_ms:7.2f} ms   flood {flood}",
         highlight=False,
     )
 

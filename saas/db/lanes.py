@@ -70,7 +70,7 @@ class Lanes(Generic[Thing]):
             return True
         if len(out) < sizes.among_others and self._brief(lane, out) < sizes.brief:
             return True
-        return len(out) < sizes.alone and self._is_alone(lane)
+        return len(out) < sizes.alone and self.is_alone(lane)
 
     def enter(self, lane: Hashable) -> Place:
         """One more thing is out in `lane`."""
@@ -124,17 +124,17 @@ class Lanes(Generic[Thing]):
         """All that wait."""
         return [waiter for line in self._waiting.values() for waiter in line]
 
+    def is_alone(self, lane: Hashable) -> bool:
+        """Whether no other tenant has or wants anything, or was here in the last two seconds."""
+        others = {*self._out, *self._waiting} - {lane} - _OF_NO_TENANT
+        if others or lane in (LOOK_UPS, IMPORTS):
+            return False
+        other_at = self._other_at if lane == self._last else self._last_at
+        return other_at <= self._clock() - _LATELY_SECONDS
+
     def _brief(self, lane: Hashable, out: list[float]) -> int:
         """How many of those that are out may come back in a moment."""
         if lane in _OF_NO_TENANT:
             return 0
         before = self._clock() - _BRIEF_SECONDS
         return sum(since > before for since in out)
-
-    def _is_alone(self, lane: Hashable) -> bool:
-        """Whether no other tenant has or wants anything, or was here lately."""
-        others = {*self._out, *self._waiting} - {lane} - _OF_NO_TENANT
-        if others or lane in (LOOK_UPS, IMPORTS):
-            return False
-        other_at = self._other_at if lane == self._last else self._last_at
-        return other_at <= self._clock() - _LATELY_SECONDS

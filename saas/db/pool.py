@@ -75,6 +75,10 @@ class Pool:
         given = await self._wait(lane)
         return await self._connect(given) if isinstance(given, Place) else given
 
+    def is_alone(self, lane: Hashable) -> bool:
+        """Whether no other tenant has or wants a connection, or had one in the last two seconds."""
+        return self._lanes.is_alone(lane)
+
     def release(self, connection: TenantConnection) -> None:
         """Take a connection back that has ended its transaction, or lingers in a read-only one."""
         if connection.is_closed() or self._is_closed:

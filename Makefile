@@ -15,7 +15,8 @@ test: $(VENV)/dev.stamp
 	$(PYTEST) -m "not long"
 
 # What takes longer: the suite against itself (both locks taken out), the API fuzzed, the docs followed
-# in copies of the checkout, every migration taken back, installations and servers killed, deployed.
+# in copies of the checkout, migrations written and taken back, identity providers that fail,
+# installations and servers killed, deployed.
 prove: $(VENV)/dev.stamp
 	$(PYTEST) -m long
 

@@ -19,6 +19,8 @@ from saas.db.rls import required_security
 from saas.db.roles import APP, MIGRATOR
 from saas.schema import metadata as product_metadata
 
+pytestmark = pytest.mark.long
+
 TENANT, STRANGER = (f"0199d3a0-0000-7000-8000-00000000000{number}" for number in (1, 2))
 numbers = itertools.count()
 

@@ -171,6 +171,7 @@ async def test_a_wrong_query_is_refused_before_any_cursor(twin: Twin) -> None:
             assert await work.fetch(CURSORS) == [(0,)]
 
 
+@pytest.mark.long
 async def test_memory_stays_flat(twin: Twin) -> None:
     rows_in_all, batch = 20_000, 200
     with acting_as(someone()):

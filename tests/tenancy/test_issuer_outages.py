@@ -11,6 +11,8 @@ from identity_provider import http_answer, identity_provider, saying
 from saas.app import create_app
 from saas.auth import issuer_keys
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 async def provider():

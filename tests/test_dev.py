@@ -205,7 +205,9 @@ def test_killed_database_is_started_again_and_the_api_answers_503_meanwhile(runn
 
     wait_until(serves_again)
     assert set(seen) <= {200, 503}
-    assert running.output.splitlines()[-1] == line
+    # Beside it the tasks of the server may tell that they wait.
+    assert running.output.splitlines().count(line) == 1
+    assert "Traceback" not in running.output
     assert len(names(running, key)) == 3
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from saas.background import in_background
 from saas.db.database import Database
+from saas.errors import Unavailable
 from saas.usage.folding import fold
 from saas.usage.retention import keep
 
@@ -37,6 +38,8 @@ async def _for_ever(
     while True:
         try:
             await work()
-        except Exception as error:  # The database may be away; it comes back.
-            structlog.get_logger().warning("usage_task_failed", task=name, exc_info=error)
+        except Unavailable:  # The database comes back.
+            structlog.get_logger().warning("usage_task_put_off", task=name)
+        except Exception as error:
+            structlog.get_logger().error("usage_task_failed", task=name, exc_info=error)
         await asyncio.sleep(every)

@@ -28,9 +28,9 @@ _LATELY_SECONDS = 2.0
 
 
 class LaneSizes(NamedTuple):
-    """How many things one lane has at most: while it is alone, and while others are at work. Among
-    others a tenant has only half of them for what is done in a moment, for so many are always at
-    work in a flood; the rest is for when slow work holds those."""
+    """How many things one lane has at most: while it is alone, and while others are at work. Of a
+    tenant that floods only half of the latter are at work in any moment, `brief`; the other half is
+    for when slow work holds those."""
 
     alone: int
     among_others: int
@@ -68,7 +68,7 @@ class Lanes(Generic[Thing]):
         sizes, out = self._sizes, self._out.get(lane)
         if sizes is None or out is None:
             return True
-        if len(out) < sizes.among_others and self._brief(lane, out) < sizes.brief:
+        if len(out) < sizes.among_others and not self._is_flooded(lane, out, sizes):
             return True
         return len(out) < sizes.alone and self.is_alone(lane)
 
@@ -132,9 +132,10 @@ class Lanes(Generic[Thing]):
         other_at = self._other_at if lane == self._last else self._last_at
         return other_at <= self._clock() - _LATELY_SECONDS
 
-    def _brief(self, lane: Hashable, out: list[float]) -> int:
-        """How many of those that are out may come back in a moment."""
-        if lane in _OF_NO_TENANT:
-            return 0
+    def _is_flooded(self, lane: Hashable, out: list[float], sizes: LaneSizes) -> bool:
+        """Whether a tenant that has more requests in line than it may have things has its half of
+        them for what may be done in a moment."""
+        if lane in _OF_NO_TENANT or len(self._waiting.get(lane, ())) <= sizes.among_others:
+            return False
         before = self._clock() - _BRIEF_SECONDS
-        return sum(since > before for since in out)
+        return sum(since > before for since in out) >= sizes.brief

@@ -34,6 +34,8 @@ OPTIONS = (
     # A prepared plan made while a table was small is thrown away at the next ANALYZE; a minute, the
     # default, is long for an installation whose first tenant arrives with all its data.
     "autovacuum_naptime=10s",
+    # Commits would wait while each new file of the log is filled with zeros (docs/decisions/0015).
+    "wal_init_zero=off",
     "jit=off",
     "timezone=UTC",
     "log_timezone=UTC",

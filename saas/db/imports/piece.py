@@ -23,7 +23,7 @@ _ROWS_OF_A_SET = 250
 _ROWS_AT_ONCE = 25
 # How long an import rests beside other tenants' requests for each second that it works: both take
 # the processors, and a commit of theirs waits until the import's log before it is on the disk.
-_REST = 1.5
+_REST = 1.0
 _LONGEST_REST_SECONDS = 0.1
 
 

@@ -16,14 +16,22 @@ from saas.db.imports.source import Position, Reader, ReadRow, SourceOptions
 from saas.db.repository import perform
 from saas.db.transaction import current_transaction
 
-# Of one statement: more are hardly faster, and their arrays keep others on the event loop waiting
-# while they are encoded.
-_ROWS_OF_A_SET = 250
-# Some hundred microseconds: how long those others wait at most.
-_ROWS_AT_ONCE = 25
-# How long an import rests beside other tenants' requests for each second that it works: both take
-# the processors, and a commit of theirs waits until the import's log before it is on the disk.
-_REST = 1.0
+
+class _Pace(NamedTuple):
+    """How many rows go into one statement, how many are checked before others on the event loop
+    have their turn, and how long the import then rests for each second that it has worked."""
+
+    rows_of_a_set: int
+    rows_at_once: int
+    rest: float
+
+
+# More rows of a set are hardly faster, and their arrays hold up the event loop while they are
+# encoded; 25 rows take some hundred microseconds.
+_ALONE = _Pace(250, 25, 0)
+# Both take the processors, and a commit of the others' waits until what the import has written to
+# the log is on the disk (docs/decisions/0015).
+_BESIDE_OTHERS = _Pace(100, 10, 3)
 _LONGEST_REST_SECONDS = 0.1
 
 
@@ -49,23 +57,24 @@ async def write_piece(
     result = ImportResult()
     sources: dict[int, ReadRow] = {}
     loop = asyncio.get_running_loop()
-    begin = loop.time()
-    while (some := await _checked(target, rows)).read:
+    while True:
+        pace, begin = _pace(), loop.time()
+        some = await _checked(target, rows, pace)
+        if not some.read:
+            return WrittenPiece(result, sources)
         done = some.refused
         done.add(await perform(write_rows(target, some.fit, on_conflict)))
         done.errors.sort(key=lambda error: error.line)
         if done.errors:
             sources |= {row.line: row for row in some.read}
         result.add(done)
-        await _rest(loop.time() - begin)
-        begin = loop.time()
-    return WrittenPiece(result, sources)
+        if pace.rest:
+            await asyncio.sleep(min(pace.rest * (loop.time() - begin), _LONGEST_REST_SECONDS))
 
 
-async def _rest(worked_seconds: float) -> None:
-    """Give way to the other tenants, if any is at work."""
-    if not current_transaction().pool.is_alone(context.principal().tenant_id):
-        await asyncio.sleep(min(_REST * worked_seconds, _LONGEST_REST_SECONDS))
+def _pace() -> _Pace:
+    is_alone = current_transaction().pool.is_alone(context.principal().tenant_id)
+    return _ALONE if is_alone else _BESIDE_OTHERS
 
 
 class _Checked(NamedTuple):
@@ -76,10 +85,10 @@ class _Checked(NamedTuple):
     refused: ImportResult
 
 
-async def _checked(target: BulkTarget, rows: Iterator[ReadRow]) -> _Checked:
+async def _checked(target: BulkTarget, rows: Iterator[ReadRow], pace: _Pace) -> _Checked:
     some = _Checked([], [], ImportResult())
-    while len(some.read) < _ROWS_OF_A_SET:
-        turn = list(islice(rows, _ROWS_AT_ONCE))
+    while len(some.read) < pace.rows_of_a_set:
+        turn = list(islice(rows, pace.rows_at_once))
         if not turn:
             break
         for row in turn:

@@ -6,10 +6,16 @@ from uuid import UUID
 import msgspec
 import rich_click as click
 from rich.markup import escape
-from rich.table import Column, Table
 
 from saas.commands.in_tenant import as_json
-from saas.commands.on_database import find_tenant, out, show_ended, with_database
+from saas.commands.on_database import (
+    find_tenant,
+    minute,
+    print_json,
+    show_ended,
+    show_rows,
+    with_database,
+)
 from saas.db.database import Database
 from saas.db.query import MAX_LIMIT, ListQuery
 from saas.db.transaction import platform_transaction
@@ -52,7 +58,10 @@ def open_tenant(tenant: str, reason: str, minutes: int, write: bool, as_json: bo
             return await open_access(id, wish, operator=ACTOR)
 
     opened = with_database(work)
-    click.echo(msgspec.json.encode(opened).decode() if as_json else opened.access_token)
+    if as_json:
+        print_json(opened)
+    else:
+        click.echo(opened.access_token)
 
 
 @access.command("list")
@@ -67,18 +76,13 @@ def list_accesses(tenant: str, as_json: bool) -> None:
             return (await accesses(id, ListQuery(limit=MAX_LIMIT), operator=ACTOR)).items
 
     rows = with_database(work)
-    if as_json:
-        for row in rows:
-            click.echo(msgspec.json.encode(row).decode())
-        return
-    table = Table(Column("id", no_wrap=True), "operator", "reason", "writes", "until", "revoked")
-    for row in rows:
-        ends = [
-            f"{time:%Y-%m-%d %H:%M}" if time else "" for time in (row.expires_at, row.revoked_at)
-        ]
-        words = (row.operator, row.reason, "yes" if row.may_write else "no")
-        table.add_row(str(row.id), *map(escape, words), *ends)
-    out.print(table)
+    columns = ("operator", "reason", "writes", "until", "revoked")
+    show_rows(rows, columns, _cells, as_json=as_json)
+
+
+def _cells(row: AccessRead) -> tuple[str, ...]:
+    words = (row.operator, row.reason, "yes" if row.may_write else "no")
+    return (*map(escape, words), minute(row.expires_at), minute(row.revoked_at))
 
 
 @access.command("revoke")

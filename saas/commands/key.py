@@ -6,7 +6,6 @@ from uuid import UUID
 
 import msgspec
 import rich_click as click
-from rich.table import Column, Table
 
 from saas.commands.in_tenant import (
     as_json,
@@ -17,7 +16,7 @@ from saas.commands.in_tenant import (
     of_tenant,
     row_id,
 )
-from saas.commands.on_database import out, print_json, show_ended
+from saas.commands.on_database import minute, out, print_json, show_ended, show_rows
 from saas.db.query import MAX_LIMIT
 from saas.settings import Settings
 from saas.tenancy.api_keys import MOST_OVERLAP_SECONDS, ApiKeys, KeyWish, NewApiKey
@@ -105,17 +104,13 @@ def list_keys(slug: str, as_json: bool) -> None:
             query = msgspec.structs.replace(query, after=page.next_after)
 
     keys = in_tenant(slug, work)
-    if as_json:
-        for row in keys:
-            print_json(row)
-        return
     columns = ("name", "permissions", "expires", "last used")
-    table = Table(Column("id", no_wrap=True), *columns)
-    for row in keys:
-        permissions = row.role if row.permissions is None else " ".join(row.permissions)
-        times = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (row.expires_at, row.last_used_at)]
-        table.add_row(str(row.id), cell(row.name), permissions, *times)
-    out.print(table)
+    show_rows(keys, columns, _cells, as_json=as_json)
+
+
+def _cells(row: ApiKeyRead) -> tuple[str, ...]:
+    permissions = row.role if row.permissions is None else " ".join(row.permissions)
+    return cell(row.name), permissions, minute(row.expires_at), minute(row.last_used_at)
 
 
 def _show_new(made: NewApiKey, as_json: bool) -> None:

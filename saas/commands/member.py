@@ -3,7 +3,6 @@
 from uuid import UUID
 
 import rich_click as click
-from rich.table import Column, Table
 
 from saas.auth.permissions import Role
 from saas.commands.in_tenant import (
@@ -15,7 +14,7 @@ from saas.commands.in_tenant import (
     of_tenant,
     row_id,
 )
-from saas.commands.on_database import out, print_json, show_ended
+from saas.commands.on_database import minute, out, print_json, show_ended, show_rows
 from saas.db.query import MAX_LIMIT
 from saas.db.where import where
 from saas.errors import NotFound
@@ -44,14 +43,13 @@ def list_members(slug: str, as_json: bool) -> None:
         return [row async for row in repository.stream(where(sort="-created_at"), batch=MAX_LIMIT)]
 
     members = in_tenant(slug, work)
-    if as_json:
-        for row in members:
-            print_json(row)
-        return
-    table = Table(Column("id", no_wrap=True), "email", "name", "role", "status")
-    for row in members:
-        table.add_row(str(row.id), cell(row.email), cell(row.name), row.role, row.status)
-    out.print(table)
+    columns = ("email", "name", "role", "status")
+    show_rows(
+        members,
+        columns,
+        lambda row: (cell(row.email), cell(row.name), row.role, row.status),
+        as_json=as_json,
+    )
 
 
 @member.command("invite")
@@ -119,15 +117,13 @@ def list_invitations(slug: str, as_json: bool) -> None:
         return [row async for row in offers.stream(newest, batch=MAX_LIMIT)]
 
     invitations = in_tenant(slug, work)
-    if as_json:
-        for row in invitations:
-            print_json(row)
-        return
-    table = Table(Column("id", no_wrap=True), "email", "role", "expires", "accepted")
-    for row in invitations:
-        times = (f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (row.expires_at, row.accepted_at))
-        table.add_row(str(row.id), cell(row.email), row.role, *times)
-    out.print(table)
+    columns = ("email", "role", "expires", "accepted")
+    show_rows(
+        invitations,
+        columns,
+        lambda row: (cell(row.email), row.role, minute(row.expires_at), minute(row.accepted_at)),
+        as_json=as_json,
+    )
 
 
 @member.command("uninvite")

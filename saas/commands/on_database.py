@@ -1,13 +1,15 @@
 """The database for one command: running, and open."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 import rich_click as click
 from rich.console import Console
+from rich.table import Column, Table
 
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
@@ -16,7 +18,14 @@ from saas.errors import NotFound
 from saas.settings import Settings, load_settings
 from saas.tenancy.directory import TenantRead, tenant_by_id, tenant_by_slug
 
+
+class HasId(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
+
 Result = TypeVar("Result")
+Row = TypeVar("Row", bound=HasId)
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -40,6 +49,29 @@ def with_database(
 def print_json(value: Any) -> None:
     """One JSON object on one line."""
     click.echo(msgspec.json.encode(value).decode())
+
+
+def show_rows(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    cells: Callable[[Row], Iterable[str]],
+    *,
+    as_json: bool,
+) -> None:
+    """A table of ids and `cells`, or for scripts one JSON object a line."""
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    table = Table(Column("id", no_wrap=True), *columns)
+    for row in rows:
+        table.add_row(str(row.id), *cells(row))
+    out.print(table)
+
+
+def minute(at: datetime | None) -> str:
+    """A time in a table's cell."""
+    return f"{at:%Y-%m-%d %H:%M}" if at else ""
 
 
 def show_ended(id: UUID, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import rich_click as click
 from rich.markup import escape
 from rich.table import Column, Table
 
-from saas.commands.on_database import out, with_database
+from saas.commands.on_database import out, print_json, with_database
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import ConfigurationError
@@ -103,7 +103,7 @@ def _carry_out(question: Callable[[], Awaitable[Any]]) -> Any:
 def _show(found: Sequence[PlanRead], *, as_json: bool) -> None:
     if as_json:
         for one in found:
-            click.echo(msgspec.json.encode(one).decode())
+            print_json(one)
         return
     table = Table(Column("slug", no_wrap=True), "name", "limits")
     for one in found:

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from saas.commands.access import access
 from saas.commands.archives import ARCHIVES
 from saas.commands.lifecycle import COMMANDS
-from saas.commands.on_database import out, with_database
+from saas.commands.on_database import out, print_json, with_database
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import ConfigurationError
@@ -58,7 +58,7 @@ def create_tenant(
     done = with_database(work, prepare=settings.is_embedded)
     if as_json:
         shown = {"tenant": done.tenant, "owner_id": done.owner_id, "api_key": done.api_key.text}
-        click.echo(msgspec.json.encode(shown).decode())
+        print_json(shown)
     else:
         out.print(f"Tenant {slug} is {done.tenant.id}.\nIts first API key, shown this once:")
         click.echo(done.api_key.text)
@@ -76,7 +76,7 @@ def list_tenants(as_json: bool) -> None:
     tenants = with_database(work)
     if as_json:
         for row in tenants:
-            click.echo(msgspec.json.encode(row).decode())
+            print_json(row)
         return
     table = Table(
         "slug",

@@ -2,10 +2,9 @@
 
 from uuid import UUID
 
-import msgspec
 import rich_click as click
 
-from saas.commands.on_database import with_database
+from saas.commands.on_database import print_json, with_database
 from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction, transaction
@@ -61,7 +60,7 @@ def revoke(slug: str, member: str | None, as_json: bool) -> None:
 
     valid_from = with_database(work).tokens_valid_from
     if as_json:
-        click.echo(msgspec.json.encode({"tokens_valid_from": valid_from}).decode())
+        print_json({"tokens_valid_from": valid_from})
     else:
         click.echo(f"Tokens issued before {valid_from:%Y-%m-%d %H:%M:%S} UTC are refused.")
 

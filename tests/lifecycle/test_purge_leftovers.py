@@ -99,7 +99,7 @@ async def test_rows_that_no_model_knows_are_found_before_any_is_deleted(
     kind = "MATERIALIZED VIEW" if "VIEW" in create else "TABLE"
     with planted(f"{kind} stray", *statements):
         with pytest.raises(PurgeIncomplete) as refused:
-            await purge(database, id_of(tenant), actor="platform:ops")
+            await purge_in_the_end(database, tenant)
         assert rows_of(tenant) == before
     assert refusal.format("stray") in str(refused.value)
     assert await certificate_status(operator, tenant) == 404
@@ -117,7 +117,7 @@ async def test_table_without_rows_of_the_tenant_stands_in_the_certificate_with_n
 
     insert = f"INSERT INTO side.stray VALUES ('{other_tenant.tenant_id}')"
     with planted("SCHEMA side CASCADE", create, insert):
-        certificate = await purge(database, id_of(tenant), actor="platform:ops")
+        certificate = await purge_in_the_end(database, tenant)
 
     found = certificate.document.tables["side.stray"]
     assert (found.deleted, found.left) == (0, 0)
@@ -160,7 +160,7 @@ async def test_reference_that_no_model_knows_is_told(
 
     with planted("TABLE stray", create, insert):
         with pytest.raises(PurgeIncomplete, match="Rows of projects cannot go"):
-            await purge(database, id_of(tenant), actor="platform:ops")
+            await purge_in_the_end(database, tenant)
         assert await certificate_status(operator, tenant) == 404
 
     await purge_in_the_end(database, tenant)

@@ -12,7 +12,13 @@ MOST = 2**53 - 1
 _Count = Annotated[int, Meta(ge=1, le=MOST)]
 METER_PATTERN = "^[a-z][a-z0-9_]{0,39}$"
 # The look-ahead: Python's $ also matches before a last newline.
-MeterName = Annotated[str, Meta(pattern=METER_PATTERN + r"(?!\n)")]
+MeterName = Annotated[
+    str,
+    Meta(
+        pattern=METER_PATTERN + r"(?!\n)",
+        description="Small letters, digits and underscores, at most 40, a letter first.",
+    ),
+]
 _Meters = Annotated[dict[MeterName, _Count], Meta(max_length=100)]
 # Below the time after which a connection counts as lost (`db/pool.py`).
 _Milliseconds = Annotated[int, Meta(ge=1, le=50_000)]

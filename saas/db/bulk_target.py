@@ -108,7 +108,9 @@ class BulkTarget:
         return given
 
     def _refused(self, line: int, values: Values, first: msgspec.ValidationError) -> RowError:
-        return row_error(line, values, list(self._faults(values)) or [field_error(str(first))])
+        return row_error(
+            line, values, list(self._faults(values)) or [field_error(str(first), self.create)]
+        )
 
     def _faults(self, values: Values) -> Iterator[FieldError]:
         for field in self.fields:
@@ -119,7 +121,7 @@ class BulkTarget:
             try:
                 msgspec.convert(values[field.name], field.type, strict=not self.is_lax)
             except msgspec.ValidationError as error:
-                yield field_error(str(error), f"/{field.name}")
+                yield field_error(str(error), field.type, f"/{field.name}")
         for name in values:
             if name not in self.columns:
                 yield UNKNOWN._replace(pointer=f"/{name}")

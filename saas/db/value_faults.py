@@ -1,7 +1,10 @@
 """What is wrong with a value, as field errors with RFC 6901 pointers, from msgspec's messages."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
+from saas.db.expected_values import expected
 from saas.errors import FieldError
 
 MISSING = FieldError("", "missing_field", "The field is missing.")
@@ -33,16 +36,19 @@ def holds_nul(document: bytes) -> bool:
     return b"\\u0000" in document and _NUL_ESCAPE.search(document) is not None
 
 
-def field_error(message: str, parent: str = "") -> FieldError:
-    """The fault that a message of msgspec tells; `parent` points to what was being decoded."""
+def field_error(message: str, annotation: Any, parent: str = "") -> FieldError:
+    """The fault that a message of msgspec tells; what was being decoded is an `annotation`, and
+    `parent` points to it."""
     reason, _, path = message.rpartition(" - at `")
     if not reason:
         reason, path = message, ""
-    pointer = parent + _pointer(path)
+    steps = list(_steps(path))
+    pointer = parent + "".join(f"/{escaped(step)}" for step in steps)
     if named := _NAMED_FIELD.fullmatch(reason):
         fault = MISSING if named[1].startswith("missing") else UNKNOWN
         return fault._replace(pointer=f"{pointer}/{named_step(named[2])}")
-    return FieldError(pointer, fault_code(reason), f"{reason}.")
+    code = fault_code(reason)
+    return FieldError(pointer, code, expected(code, annotation, steps) or f"{reason}.")
 
 
 def fault_code(reason: str) -> str:
@@ -60,10 +66,8 @@ def named_step(name: str) -> str:
     return escaped(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
 
 
-def _pointer(path: str) -> str:
-    steps = []
+def _steps(path: str) -> Iterator[str]:
     for name, index, anything in _STEP.findall(path):
         if anything:  # A key of a map: msgspec does not say which, so point to the map.
-            break
-        steps.append("/" + (escaped(name) or index))
-    return "".join(steps)
+            return
+        yield name or index

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.db.models import TenantModel
 from saas.web.resource import Resource
-from saas.web.schemas import NOT_BLANK, BigInt, Create, Read, Update
+from saas.web.schemas import BigInt, Create, NotBlank, Read, Update
 
-Name = Annotated[str, Meta(min_length=2, max_length=120, pattern=NOT_BLANK)]
+Name = Annotated[NotBlank, Meta(min_length=2, max_length=120)]
 Description = Annotated[str, Meta(max_length=5_000)]
 
 

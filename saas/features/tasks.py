@@ -10,9 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.db.models import TenantModel, reference
 from saas.web.resource import Resource
-from saas.web.schemas import NOT_BLANK, Create, Read, Update
+from saas.web.schemas import Create, NotBlank, Read, Update
 
-Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=NOT_BLANK)]
+Title = Annotated[NotBlank, Meta(min_length=1, max_length=200)]
 Status = Literal["todo", "doing", "done"]
 Priority = Annotated[int, Meta(ge=0, le=4)]
 

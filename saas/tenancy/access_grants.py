@@ -23,12 +23,12 @@ from saas.db.statements import Statement, tenant_predicate
 from saas.db.transaction import Transaction, current_transaction
 from saas.errors import FieldError, Invalid, NotFound, Unauthenticated, WrongTenantStatus
 from saas.tenancy.directory import tenant_by_id
-from saas.tenancy.fields import NOT_BLANK
 from saas.tenancy.lifecycle_statements import OPEN
 from saas.tenancy.models import AccessGrant, Tenant
+from saas.texts import NotBlank
 
 LONGEST = timedelta(hours=24)
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000, pattern=NOT_BLANK)]
+Reason = Annotated[NotBlank, msgspec.Meta(min_length=1, max_length=1_000)]
 
 
 class AccessWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,20 +5,32 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-# Something else than spaces. Spelled out, because Python and ECMAScript, which reads the OpenAPI
-# document, do not agree on what \s is.
-NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
-Name = Annotated[str, Meta(min_length=1, max_length=120, pattern=NOT_BLANK)]
+from saas.texts import NotBlank
+
+Name = Annotated[NotBlank, Meta(min_length=1, max_length=120)]
 
 _IN_EMAIL = r"[^@\s\x00-\x1f\x7f\x85\ufeff]"
 # Python's $ also matches before a last newline; the look-ahead refuses that, and means nothing to
 # the other readers of the pattern.
-Email = Annotated[str, Meta(pattern=rf"^{_IN_EMAIL}{{1,64}}@{_IN_EMAIL}{{1,189}}$(?!\n)")]
+Email = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{_IN_EMAIL}{{1,64}}@{_IN_EMAIL}{{1,189}}$(?!\n)",
+        description="An email address: a name, @ and a domain, without blanks.",
+    ),
+]
 
 RoleName = Literal["viewer", "member", "admin", "owner"]
 MemberStatus = Literal["active", "suspended"]
 # Which permissions there are, the catalogue knows.
-PermissionName = Annotated[str, Meta(max_length=60, pattern=r"^[a-z][a-z0-9_]*:[a-z]+$(?!\n)")]
+PermissionName = Annotated[
+    str,
+    Meta(
+        max_length=60,
+        pattern=r"^[a-z][a-z0-9_]*:[a-z]+$(?!\n)",
+        description="A permission, like `projects:read`.",
+    ),
+]
 
 
 # Not str.lower(): it makes a k of the Kelvin sign too, and so another's address of one that an

@@ -22,7 +22,13 @@ from saas.tenancy.models import SLUG_PATTERN, ApiKeyRow, Member, Membership, Ten
 
 # Python's $ also matches before a last newline; the look-ahead refuses that, and means nothing to
 # the other readers of the pattern.
-Slug = Annotated[str, msgspec.Meta(pattern=rf"{SLUG_PATTERN}(?!\n)")]
+Slug = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=rf"{SLUG_PATTERN}(?!\n)",
+        description="Small letters, digits and hyphens, 3 to 40, a letter first.",
+    ),
+]
 PlanSlug = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 
 

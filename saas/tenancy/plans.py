@@ -15,7 +15,13 @@ from saas.tenancy.fields import Name
 from saas.tenancy.models import Plan
 
 # The look-ahead, as for a tenant's slug: Python's $ also matches before a last newline.
-Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,39}$(?!\n)")]
+Slug = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9-]{0,39}$(?!\n)",
+        description="Small letters, digits and hyphens, at most 40, a letter first.",
+    ),
+]
 
 _plans = table_of(Plan)
 

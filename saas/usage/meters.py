@@ -66,7 +66,7 @@ def event_of(
     try:
         event = msgspec.convert(values, Event)
     except msgspec.ValidationError as error:
-        raise Invalid(errors=[field_error(str(error))]) from None
+        raise Invalid(errors=[field_error(str(error), Event)]) from None
     if faults := list(faults_of(event)):
         raise Invalid(errors=faults)
     return event

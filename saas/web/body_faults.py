@@ -31,7 +31,7 @@ def all_faults(body: bytes, annotation: Any, first: msgspec.ValidationError) -> 
         with suppress(ValueError, RecursionError):
             fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             faults = list(islice(_struct_faults(fields, annotation), _MOST_FAULTS))
-    return faults or [field_error(str(first))]
+    return faults or [field_error(str(first), annotation)]
 
 
 def _is_plain_struct(annotation: Any) -> bool:
@@ -52,7 +52,7 @@ def _struct_faults(fields: dict[str, msgspec.Raw], struct: Any) -> Iterator[Fiel
         try:
             _decoder(field.type).decode(value)
         except msgspec.ValidationError as error:
-            yield field_error(str(error), "/" + escaped(field.encode_name))
+            yield field_error(str(error), field.type, "/" + escaped(field.encode_name))
     if struct.__struct_config__.forbid_unknown_fields:
         for name in fields:
             yield UNKNOWN._replace(pointer="/" + named_step(name))

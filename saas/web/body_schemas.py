@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from msgspec.inspect import CustomType, DateTimeType, Field, StructType, Type, UnionType
+from msgspec.inspect import CustomType, DateTimeType, Field, StructType, Type
+
+from saas.db.inspected_types import flat
 
 Json = dict[str, Any]
 
@@ -117,6 +119,5 @@ def _mark_times(struct: StructType, components: Json) -> None:
     (schema,), _ = msgspec.json.schema_components([struct.cls], ref_template=_REFERENCE)
     properties = components.get(schema["$ref"].rpartition("/")[2], {}).get("properties", {})
     for field in struct.fields:
-        kinds = field.type.types if isinstance(field.type, UnionType) else (field.type,)
-        if any(isinstance(kind, DateTimeType) for kind in kinds):
+        if any(isinstance(kind, DateTimeType) for kind in flat(field.type)):
             properties[field.encode_name].setdefault("format", "date-time")

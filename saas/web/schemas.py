@@ -6,11 +6,12 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from saas.db.row_schema import Read
+from saas.texts import NotBlank
 
 __all__ = [
-    "NOT_BLANK",
     "BigInt",
     "Create",
+    "NotBlank",
     "Read",
     "Update",
     "Version",
@@ -21,9 +22,6 @@ __all__ = [
 # PostgreSQL's bigint; a larger integer is refused here instead of by the database.
 BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-# A pattern for names: something else than spaces. Spelled out, because Python and ECMAScript, which
-# reads the OpenAPI document, do not agree on what \s is.
-NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
 
 
 class Create(Struct, kw_only=True, forbid_unknown_fields=True):

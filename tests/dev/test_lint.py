@@ -246,6 +246,7 @@ def test_tables_of_the_files_are_known_whatever_their_order(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.long  # `make check` lints the package too.
 def test_package_itself_is_clean() -> None:
     assert faults_in([Path(str(saas.__file__)).parent]) == []
 

@@ -77,6 +77,18 @@ async def test_good_rows_go_in_and_bad_ones_are_told_with_their_line(tenant: Any
     ]
 
 
+async def test_what_would_have_been_taken_is_told(tenant: Any) -> None:
+    project = await tenant.create("projects", name="Home")
+    file = f"project_id,title,status\n{project['id']},Paint,lost\n{project['id']},  ,todo\n"
+
+    record = await imported(tenant, file, resource="tasks")
+
+    assert [row["reason"] for row in await errors_of(tenant, record["id"])] == [
+        "Expected one of `doing`, `done`, `todo`.",
+        "Not only blanks.",
+    ]
+
+
 async def test_bad_rows_come_back_as_a_file_and_go_in_once_corrected(tenant: Any) -> None:
     record = await imported(tenant, "name,budget_cents\nOne,x\n'=1+1,2x\nGood,1\n=2+2,-5\nQ\n")
 

@@ -15,6 +15,9 @@ from saas.db.portable import portable_tables
 from saas.installation import as_environment
 from saas.settings import Settings
 
+# Each command is a process.
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def saas_there(

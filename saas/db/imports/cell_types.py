@@ -14,6 +14,7 @@ from saas.db.bulk_target import BulkTarget
 from saas.db.cells import cell_text
 from saas.db.imports.source import HeaderFault
 from saas.db.imports.text import BAD_BYTES
+from saas.db.inspected_types import members
 
 _BAD_NAME = "It is not in the encoding of the file: say which that is by its charset."
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII).fullmatch
@@ -114,8 +115,7 @@ def _check(
 
 
 def _cell(field: msgspec.structs.FieldInfo) -> _Cell:
-    kind = inspect.type_info(field.type)
-    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    kinds = members(field.type)
     is_nullable = any(isinstance(one, inspect.NoneType) for one in kinds)
     return _Cell(field.name, _reader(kinds), is_nullable)
 

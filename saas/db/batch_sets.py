@@ -59,7 +59,7 @@ def change_one(rows: Rows, item: BatchItem, on_conflict: OnConflict) -> Operatio
 
 def _dangling(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
     """The items that refer to an absent or deleted row."""
-    refused: dict[int, Outcome] = {}
+    dangling: dict[int, list[str]] = {}
     for column, parent in rows.references.items():
         wanted = {index: item.values.get(column) for index, item in items.items()}
         ids = {id for id in wanted.values() if id is not None}
@@ -68,5 +68,5 @@ def _dangling(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
         found = yield from live_ids(parent, list(ids))
         for index, id in wanted.items():
             if id is not None and id not in found:
-                refused[index] = unknown_reference(column)
-    return refused
+                dangling.setdefault(index, []).append(column)
+    return {index: unknown_reference(*columns) for index, columns in dangling.items()}

@@ -116,21 +116,23 @@ def _write_set(
 
 def _without_dangling(target: BulkTarget, rows: Set, result: ImportResult) -> Operation[Set]:
     """The rows whose references are live; the others fail."""
+    dangling: dict[UUID, list[str]] = {}
     for column, parent in target.rows.references.items():
         if column not in target.columns:
             continue
         ids = {id for row in rows if isinstance(id := getattr(row.body, column), UUID)}
         if not ids:
             continue
-        live = yield from live_ids(parent, sorted(ids))
-        if live == ids:
-            continue
-        dangling = ids - live
-        for row in rows:
-            if getattr(row.body, column) in dangling:
-                result.fail(target.refused(row, list(unknown_reference(column).errors)))
-        rows = [row for row in rows if getattr(row.body, column) not in dangling]
-    return rows
+        absent = ids - (yield from live_ids(parent, sorted(ids)))
+        for row in rows if absent else ():
+            if getattr(row.body, column) in absent:
+                dangling.setdefault(row.id, []).append(column)
+    if not dangling:
+        return rows
+    for row in rows:
+        if row.id in dangling:
+            result.fail(target.refused(row, list(unknown_reference(*dangling[row.id]).errors)))
+    return [row for row in rows if row.id not in dangling]
 
 
 def _with_key(target: BulkTarget, rows: Set, result: ImportResult) -> Set:

@@ -221,12 +221,15 @@ class RowOperations(Generic[Model, Read]):
             raise VersionConflict(_version(present))
 
     def check_references(self, values: Mapping[str, Any]) -> Operation[None]:
-        """Raise Invalid for a reference to a deleted row; the foreign key refuses absent and
+        """Raise Invalid for each reference to a deleted row; the foreign key refuses absent and
         foreign ones, but for it a deleted row is there."""
+        dangling = []
         for column, parent in self.references.items():
             id = values.get(column)
             if id is not None and not (yield from live_ids(parent, [id])):
-                raise unknown_reference(column)
+                dangling.append(column)
+        if dangling:
+            raise unknown_reference(*dangling)
 
     def _check_new_references(self, id: UUID, changes: Mapping[str, Any]) -> Operation[None]:
         """A row keeps the parent that it has, even one that is deleted by now."""

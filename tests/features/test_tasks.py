@@ -156,6 +156,26 @@ async def test_assignee_must_be_a_member_of_the_tenant(tenant, other_tenant, pro
     assert (await tenant.get(path)).json() == taken.json()
 
 
+async def test_each_of_several_bad_references_is_told(tenant, project):
+    path = (await tenant.post("/v1/tasks", {"project_id": project["id"], "title": "Fuel"})).headers[
+        "location"
+    ]
+    gone = await tenant.create("projects", name="Gone")
+    await tenant.delete(f"/v1/projects/{gone['id']}")
+    body = {"project_id": gone["id"], "title": "Fly", "assignee_id": str(uuid4())}
+
+    created = await tenant.post("/v1/tasks", body)
+    updated = await tenant.patch(path, body)
+    batched = await tenant.post("/v1/tasks/batch", {"items": [{"op": "create", "data": body}] * 2})
+
+    both = {"/project_id": "unknown_reference", "/assignee_id": "unknown_reference"}
+    assert_refused(created, 422, "invalid", both)
+    assert_refused(updated, 422, "invalid", both)
+    assert_refused(
+        batched, 422, "invalid", {f"/items/0/data{pointer}": code for pointer, code in both.items()}
+    )
+
+
 async def test_children_of_a_deleted_project_stay_readable_but_no_new_ones_come(tenant, project):
     row = await tenant.create("tasks", project_id=project["id"], title="Fuel")
     path = f"/v1/tasks/{row['id']}"

@@ -1,5 +1,6 @@
 """Connections that bind themselves: every transaction starts with its tenant, in one message."""
 
+from datetime import date
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,8 @@ from saas.db.lanes import Place
 from saas.errors import Unbound
 
 _COMMAND_SECONDS = 60
+# From which PostgreSQL counts days.
+_DAY_ZERO = date(2000, 1, 1).toordinal()
 _UNBIND = "SET LOCAL app.tenant_id='';SET LOCAL app.actor='';SET LOCAL statement_timeout TO DEFAULT"
 
 
@@ -149,10 +152,24 @@ async def connect(url: str, connection_class: type[TenantConnection]) -> TenantC
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
-    """Make jsonb travel as Python values."""
+    """Make jsonb travel as Python values, and every date as itself: by itself asyncpg stores the
+    last day of the calendar as `infinity`."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
         encoder=lambda value: msgspec.json.encode(value).decode(),
         decoder=msgspec.json.decode,
     )
+    await connection.set_type_codec(
+        "date",
+        schema="pg_catalog",
+        format="tuple",
+        encoder=lambda day: (day.toordinal() - _DAY_ZERO,),
+        decoder=_date_of,
+    )
+
+
+def _date_of(encoded: tuple[int]) -> date:
+    # Rows from before, and whatever else wrote `infinity`.
+    ordinal = encoded[0] + _DAY_ZERO
+    return date.fromordinal(min(max(ordinal, 1), date.max.toordinal()))

@@ -32,13 +32,14 @@ from saas.db.filters import matching, paged
 from saas.db.keyset import keyset
 from saas.db.named_statement import NamedStatement
 from saas.db.query import ListQuery
+from saas.db.storable_times import refuse_unstorable, times_among
 
 
 class Statement:
     """SQL text with the order of its parameters; asyncpg keeps it prepared by its text. `named` is
     the same for psycopg."""
 
-    __slots__ = ("_defaults", "_named", "_names", "_source", "sql")
+    __slots__ = ("_defaults", "_named", "_names", "_source", "_times", "sql")
 
     dialect: ClassVar[Any] = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
     named_type: ClassVar[type[NamedStatement]] = NamedStatement
@@ -50,11 +51,15 @@ class Statement:
         self.sql = str(compiled)
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
         self._defaults: Mapping[str, Any] = compiled.params
+        self._times = times_among(compiled.binds)
         self._source = statement
         self._named: NamedStatement | None = None
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of the parameters."""
+        """The values in the order of the parameters. Raises Invalid for a time that cannot be
+        stored."""
+        if self._times:
+            refuse_unstorable(self._times, values)
         defaults = self._defaults
         return [values[name] if name in values else defaults[name] for name in self._names]
 

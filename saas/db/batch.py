@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+from saas.db.batch_inserts import repeated
 from saas.db.batch_items import BatchItem, BatchResult, OnConflict, Outcome
 from saas.db.batch_locks import lock_rows
 from saas.db.batch_sets import change, change_one, creates
@@ -65,6 +66,9 @@ def _carry_out(
             results[index] = _result(index, item, is_atomic=is_atomic)
         else:
             good[index] = item
+    for index, refusal in repeated(rows, good).items():
+        del good[index]
+        results[index] = _result(index, _located(refusal, place.format(index)), is_atomic=is_atomic)
     yield from lock_rows(rows, good.values(), on_conflict)
     for run in _runs(good):
         outcomes = yield from _together(rows, run, on_conflict, is_atomic=is_atomic)
@@ -115,7 +119,7 @@ def _runs(items: dict[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
 
 
 def _shape(item: BatchItem) -> tuple[Any, ...]:
-    return item.kind, tuple(item.values), item.version is None
+    return item.kind, tuple(item.values), item.version is None, item.given
 
 
 def _result(index: int, outcome: Outcome, *, is_atomic: bool) -> BatchResult:

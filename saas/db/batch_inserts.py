@@ -14,7 +14,7 @@ from saas.db.operation import Operation
 from saas.db.operation import Rows as Found
 from saas.db.quotas import charge, refusal, room_for
 from saas.db.row_operations import RowOperations
-from saas.errors import Duplicate, FieldError, Invalid
+from saas.errors import Duplicate, FieldError, Invalid, SaasError
 
 Rows: TypeAlias = RowOperations[Any, Any]
 Items: TypeAlias = Mapping[int, BatchItem]
@@ -56,11 +56,10 @@ def _insert(
 
 
 def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outcome]]:
-    """Insert, and change or skip the live rows with the same natural key. An item with the key of
-    one before it is refused, for its order would decide."""
+    """Insert, and change or skip the live rows with the same natural key."""
     if not rows.natural_key:
         raise Invalid("This resource has no natural key, so it takes no upsert.")
-    done = _duplicates(rows, items)
+    done = _keyless(rows, items)
     fit = {index: item for index, item in items.items() if index not in done}
     if fit:
         done |= yield from _beyond_quota(rows, fit)
@@ -71,9 +70,13 @@ def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outc
         done |= yield from _insert(rows, fit)
     else:
         columns = _columns(fit)
+        given = next(iter(fit.values())).given
+        changed = tuple(
+            name for name in (columns if given is None else given) if name not in rows.natural_key
+        )
         found = yield from rows.run(
-            ("upsert", columns),
-            lambda: sql.upsert_rows(rows.table, columns, rows.natural_key),
+            ("upsert", columns, changed),
+            lambda: sql.upsert_rows(rows.table, columns, rows.natural_key, changed),
             _values(rows, fit, _new_ids(fit), columns),
         )
         done |= _matched(rows, fit, found)
@@ -142,18 +145,29 @@ def _skipped(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
     return {index: Change("skipped", ids[key]) for index, key in keys.items() if key in ids}
 
 
-def _duplicates(rows: Rows, items: Items) -> dict[int, Outcome]:
+def repeated(rows: Rows, items: Items) -> dict[int, SaasError]:
+    """The refusals of upserts with the natural key of one before them: their order would decide."""
     first: dict[tuple[Any, ...], int] = {}
+    refused: dict[int, SaasError] = {}
+    for index, item in items.items():
+        if item.kind != "upsert" or not rows.natural_key:
+            continue
+        key = _key(rows, item)
+        # Null is like no other null; `_keyless` refuses it.
+        if None not in key and first.setdefault(key, index) != index:
+            message = f"Item {first[key]} has the same."
+            faults = [FieldError(f"/{name}", "duplicate", message) for name in rows.natural_key]
+            refused[index] = Duplicate(errors=faults)
+    return refused
+
+
+def _keyless(rows: Rows, items: Items) -> dict[int, Outcome]:
     refused: dict[int, Outcome] = {}
     for index, item in items.items():
         missing = [name for name in rows.natural_key if item.values.get(name) is None]
         if missing:
             faults = [FieldError(f"/{name}", "missing_field", "Required.") for name in missing]
             refused[index] = Invalid(errors=faults)
-        elif first.setdefault(_key(rows, item), index) != index:
-            message = f"Item {first[_key(rows, item)]} has the same."
-            faults = [FieldError(f"/{name}", "duplicate", message) for name in rows.natural_key]
-            refused[index] = Duplicate(errors=faults)
     return refused
 
 

@@ -13,13 +13,15 @@ Status = Literal["created", "updated", "skipped", "deleted", "restored", "failed
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One change. `values` are the fields of a create, update or upsert. `id` names the row of an
-    update, delete or restore; `version`, if given, is the one that it must have."""
+    """One change. `values` are the fields of a create, update or upsert; an upsert sets of them the
+    `given` ones (None: all) in a row that is there. `id` names the row of an update, delete or
+    restore; `version`, if given, is the one that it must have."""
 
     kind: Kind
     id: UUID | None = None
     version: int | None = None
     values: dict[str, Any] = {}
+    given: tuple[str, ...] | None = None
 
 
 class Change(NamedTuple):

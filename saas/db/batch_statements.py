@@ -42,12 +42,14 @@ def insert_rows(table: Table, columns: Sequence[str], *, skips_conflicts: bool) 
     return inserted.returning(table.c.id)
 
 
-def upsert_rows(table: Table, columns: Sequence[str], key: Sequence[str]) -> Executable:
-    """Insert, or set `columns` of the live row with the same natural key where that changes
+def upsert_rows(
+    table: Table, columns: Sequence[str], key: Sequence[str], changed: Sequence[str]
+) -> Executable:
+    """Insert, or set `changed` of the live row with the same natural key where that changes
     something. Comes back: id, whether it is new, and the key; nothing for an unchanged row."""
     inserted = _insert(table, columns)
     given = inserted.excluded
-    values = {name: given[name] for name in columns if name not in key}
+    values = {name: given[name] for name in changed}
     returned = (
         table.c.id,
         # Before 18, PostgreSQL had no such name for the row that was there.

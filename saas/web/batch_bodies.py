@@ -14,6 +14,10 @@ from saas.web.schemas import Create, Update, Version, values_of, without_field
 
 MAX_ITEMS = 1_000
 _MOST_FAULTS = 50
+_BLIND_UPSERT = (
+    "An upsert cannot name the version of the row that it would change. Send an update, or"
+    " on_conflict skip or error."
+)
 _ROW = [("id", UUID), ("version", Version | UnsetType, UNSET)]
 
 
@@ -56,20 +60,31 @@ def body_type(name: str, item: Any) -> type[Struct]:
 
 
 class BatchDecoder:
-    """Decodes to `body`; in partial mode an item that is refused becomes its refusal."""
+    """Decodes to `body`, its items as BatchItems; in partial mode an item that is refused becomes
+    its refusal. Where a resource `demands_version`, an item that changes a row must have one."""
 
-    def __init__(self, body: type[Struct], item: Any) -> None:
+    def __init__(self, body: type[Struct], item: Any, *, demands_version: bool) -> None:
         self._body = body
         self._whole = BodyDecoder(body)
         self._item = BodyDecoder(item)
         self._envelope = msgspec.json.Decoder(body_type("raw", Raw))
+        self._names = msgspec.json.Decoder(_Names)
+        self._demands_version = demands_version
 
     def decode(self, text: bytes) -> Any:
         """Raises BadRequest or Invalid."""
+        body: Any
         try:
-            return self._whole.decode(text)
+            body = self._whole.decode(text)
         except Invalid as refusal:
-            return self._by_item(text, refusal)
+            body = self._by_item(text, refusal)
+        can_update = body.on_conflict == "update"
+        given = self._given(text, body.items) if can_update else {}
+        items = [
+            self._asked(item, index, given.get(index), can_update=can_update)
+            for index, item in enumerate(body.items)
+        ]
+        return self._body(items=items, mode=body.mode, on_conflict=body.on_conflict)
 
     def _by_item(self, text: bytes, refusal: Invalid) -> Any:
         try:
@@ -89,6 +104,41 @@ class BatchDecoder:
         except Invalid as refusal:
             return located(refusal, index)
 
+    def _given(self, text: bytes, items: list[Any]) -> dict[int, tuple[str, ...]]:
+        """The fields that each upsert names, which the decoded one no longer tells from those that
+        it has by default."""
+        upserts = [index for index, item in enumerate(items) if _op(item) == "upsert"]
+        if not upserts:
+            return {}
+        raw: Any = self._envelope.decode(text)
+        named = {index: self._names.decode(raw.items[index]).data for index in upserts}
+        return {index: tuple(sorted(names)) for index, names in named.items()}
+
+    def _asked(
+        self, item: Any, index: int, given: tuple[str, ...] | None, *, can_update: bool
+    ) -> BatchItem | SaasError:
+        """What a decoded item asks for, or why it cannot."""
+        if isinstance(item, SaasError):
+            return item
+        kind = _op(item)
+        values = values_of(item.data) if hasattr(item, "data") else {}
+        if kind == "upsert" and can_update and self._demands_version:
+            return located(PreconditionRequired(_BLIND_UPSERT), index)
+        if kind in {"create", "upsert"}:
+            return BatchItem(kind=kind, values=values, given=given)
+        if item.version is UNSET and self._demands_version:
+            return located(PreconditionRequired("Give the item the version of its row."), index)
+        known = None if item.version is UNSET else item.version
+        return BatchItem(kind=kind, id=item.id, version=known, values=values)
+
+
+class _Names(Struct):
+    data: dict[str, Raw]
+
+
+def _op(item: Any) -> Any:
+    return None if isinstance(item, SaasError) else item.__struct_config__.tag
+
 
 def located(refusal: SaasError, index: int) -> SaasError:
     """`refusal` of an item with pointers into the body."""
@@ -97,17 +147,3 @@ def located(refusal: SaasError, index: int) -> SaasError:
         fault._replace(pointer=place + fault.pointer) for fault in refusal.errors
     ) or (FieldError(place, refusal.code, refusal.message),)
     return refusal
-
-
-def batch_item(item: Any, index: int, *, demands_version: bool) -> BatchItem | SaasError:
-    """What a decoded item asks for, or why it cannot."""
-    if isinstance(item, SaasError):
-        return item
-    kind = item.__struct_config__.tag
-    values = values_of(item.data) if hasattr(item, "data") else {}
-    if kind in {"create", "upsert"}:
-        return BatchItem(kind=kind, values=values)
-    if item.version is UNSET and demands_version:
-        return located(PreconditionRequired("Give the item the version of its row."), index)
-    known = None if item.version is UNSET else item.version
-    return BatchItem(kind=kind, id=item.id, version=known, values=values)

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from saas.db.batch_items import BatchResult, Status
 from saas.errors import SaasError
 from saas.web.answer import json_answer
-from saas.web.batch_bodies import BatchDecoder, batch_item, body_type, item_type
+from saas.web.batch_bodies import BatchDecoder, body_type, item_type
 from saas.web.described import described
 from saas.web.routed import JSON_BODY, Routed, demanded
 
@@ -52,12 +52,10 @@ def batch_handler(resource: Routed) -> HTTPRouteHandler:
     body = body_type(name, item)
 
     async def change_rows(data: Any) -> ASGIApp:
-        items = [
-            batch_item(item, index, demands_version=resource.requires_match)
-            for index, item in enumerate(data.items)
-        ]
         is_atomic = data.mode == "atomic"
-        results = await repository.batch(items, is_atomic=is_atomic, on_conflict=data.on_conflict)
+        results = await repository.batch(
+            data.items, is_atomic=is_atomic, on_conflict=data.on_conflict
+        )
         return json_answer(_report(results), 200 if is_atomic else 207)
 
     change_rows.__annotations__["data"] = Annotated[body, JSON_BODY]
@@ -72,7 +70,9 @@ def batch_handler(resource: Routed) -> HTTPRouteHandler:
     # Atomic answers 200, partial 207.
     declared["responses"][207] = declared["responses"][200]
     # A function: Litestar copies what stands here.
-    declared["opt"]["make_decoder"] = lambda: BatchDecoder(body, item)
+    declared["opt"]["make_decoder"] = lambda: BatchDecoder(
+        body, item, demands_version=resource.requires_match
+    )
     return post("/batch", status_code=200, **declared)(change_rows)
 
 

@@ -63,8 +63,7 @@ async def test_all_operations_work_in_one_atomic_call(tenant):
     ]
     assert [result["index"] for result in body["results"]] == list(range(7))
     row = (await tenant.get(f"/v1/projects/{changed['id']}")).json()
-    # The upsert gives every field of a create, as its defaults: the row is as it says.
-    assert (row["version"], row["is_active"], row["budget_cents"]) == (3, True, 5)
+    assert (row["version"], row["is_active"], row["budget_cents"]) == (3, False, 5)
     new = (await tenant.get(f"/v1/projects/{body['results'][0]['id']}")).json()
     assert (new["name"], new["budget_cents"], new["version"]) == ("New", 7, 1)
     assert new["created_by"] == new["updated_by"] == row["updated_by"]
@@ -187,7 +186,7 @@ async def test_upsert_does_to_a_taken_key_what_was_asked(tenant, on_conflict):
     }
     assert statuses(answer) == expected[on_conflict]
     codes = {index: code for index, (code, _) in failures(answer).items()}
-    assert codes[3] == ("already_exists" if on_conflict == "error" else "duplicate")
+    assert codes[3] == "duplicate"
     ids = [result["id"] for result in answer.json()["results"]]
     if on_conflict != "error":
         assert ids[:2] == [there["id"], same["id"]]
@@ -195,6 +194,51 @@ async def test_upsert_does_to_a_taken_key_what_was_asked(tenant, on_conflict):
     assert (now["budget_cents"], now["version"]) == ((2, 2) if on_conflict == "update" else (1, 1))
     unchanged = (await tenant.get(f"/v1/projects/{same['id']}")).json()
     assert unchanged == same
+
+
+async def test_upsert_changes_the_fields_that_it_names_alone(tenant):
+    values = {"description": "Kept", "is_active": False, "budget_cents": 1}
+    for name in ("One", "Two", "Three", "Four"):
+        await tenant.create("projects", name=name, **values)
+
+    answer = await batch(
+        tenant,
+        [
+            {"op": "upsert", "data": {"name": "One", "budget_cents": 9}},
+            {"op": "upsert", "data": {"name": "Two", "description": None, "is_active": True}},
+            {"op": "upsert", "data": {"name": "Three"}},
+            {"op": "upsert", "data": {"name": "Four", **values}},
+            {"op": "upsert", "data": {"name": "New", "budget_cents": 9}},
+        ],
+    )
+
+    assert statuses(answer) == ["updated", "updated", "skipped", "skipped", "created"]
+    rows = (await tenant.get("/v1/projects?sort=created_at,name")).json()["items"]
+    kept = {row["name"]: {name: row[name] for name in values} for row in rows}
+    assert kept == {
+        "One": values | {"budget_cents": 9},
+        "Two": values | {"description": None, "is_active": True},
+        "Three": values,
+        "Four": values,
+        "New": {"description": None, "is_active": True, "budget_cents": 9},
+    }
+
+
+@pytest.mark.parametrize("on_conflict", ["update", "skip", "error"])
+async def test_key_that_stands_twice_is_a_duplicate_wherever_it_stands(tenant, on_conflict):
+    items = [
+        {"op": "upsert", "data": {"name": "Twice", "budget_cents": 1}},
+        *created("Between"),
+        {"op": "upsert", "data": {"name": "Twice", "budget_cents": 2}},
+    ]
+
+    refused = await batch(tenant, items, on_conflict=on_conflict)
+    kept = await batch(tenant, items, mode="partial", on_conflict=on_conflict)
+
+    assert_refused(refused, 409, "duplicate", {"/items/2/data/name": "duplicate"})
+    assert failures(kept) == {2: ("duplicate", {"/items/2/data/name": "duplicate"})}
+    row = (await tenant.get("/v1/projects?name=Twice")).json()["items"][0]
+    assert (row["budget_cents"], row["version"]) == (1, 1)
 
 
 async def test_upsert_of_a_deleted_key_makes_a_new_row(tenant):

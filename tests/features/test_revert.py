@@ -313,7 +313,11 @@ async def test_resource_that_demands_a_precondition_demands_it_here_too(
     tenant, settings, path, row
 ):
     created, *_ = await entries(tenant, path)
-    careful = Resource(Project, ProjectCreate, ProjectUpdate, ProjectRead, requires_match=True)
+    careful = Resource(
+        *(Project, ProjectCreate, ProjectUpdate, ProjectRead),
+        requires_match=True,
+        natural_key=("name",),
+    )
     app = create_app(settings, (careful,))
     transport = httpx.ASGITransport(app)
     async with app.app.lifespan(), httpx.AsyncClient(transport=transport) as http:
@@ -324,8 +328,16 @@ async def test_resource_that_demands_a_precondition_demands_it_here_too(
         fresh = await caller.post(target, {"to": created}, headers={"If-Match": '"3"'})
         await caller.delete(f"http://test{path}?hard=true", headers={"If-Match": '"4"'})
         purged = await caller.post(target, {"to": created}, headers={"If-Match": '"4"'})
+        blind = {"items": [{"op": "upsert", "data": {"name": "Rocket", "budget_cents": 1}}]}
+        upserted = await caller.post("http://test/v1/projects/batch", blind)
+        skipped = await caller.post(
+            "http://test/v1/projects/batch", {**blind, "on_conflict": "skip"}
+        )
 
     assert_refused(without, 428, "precondition_required")
     assert (fresh.status_code, fresh.headers["etag"]) == (200, '"4"')
     assert (purged.status_code, purged.headers["etag"]) == (200, '"5"')
     assert own(purged.json()) == own(row)
+    assert_refused(upserted, 428, "precondition_required", {"/items/0": "precondition_required"})
+    assert skipped.status_code == 200, skipped.text
+    assert skipped.json()["results"][0]["status"] == "skipped"

@@ -150,7 +150,7 @@ async def test_a_batch_keeps_the_rows_that_have_room_and_tells_the_others_why(
     assert found[0] == ("ok" if is_upsert else "already_exists")
     assert found[1:] == [
         "ok",
-        "duplicate" if is_upsert else "already_exists",
+        "duplicate" if op == "upsert" else "already_exists",
         "ok",
         "quota_exceeded",
         "quota_exceeded",

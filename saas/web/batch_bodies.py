@@ -90,7 +90,7 @@ class BatchDecoder:
         try:
             envelope: Any = self._envelope.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # Behind its first fault there may be no JSON at all.
+            # It is not the items that are at fault, or not they alone.
             raise refusal from None
         items = [self._decoded(raw, index) for index, raw in enumerate(envelope.items)]
         if envelope.mode == "partial":

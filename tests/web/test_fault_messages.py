@@ -5,10 +5,12 @@ from uuid import uuid4
 
 import pytest
 from msgspec import Meta, Struct
+from refusals import assert_refused
 
 from saas.errors import Invalid
 from saas.web.json_body import BodyDecoder
 
+JSON = {"Content-Type": "application/json"}
 OPS = "Expected one of `create`, `upsert`, `update`, `delete`, `restore`."
 BLANK = "Not only blanks."
 
@@ -54,6 +56,31 @@ async def test_message_names_what_is_taken(tenant, path, body, pointer, message)
 
     assert answer.status_code == 422
     assert [(e["pointer"], e["message"]) for e in answer.json()["errors"]] == [(pointer, message)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("projects", b'{"name": 1,,,'),
+        ("projects", b'{"name": 1'),
+        ("projects/batch", b'{"mode": "partial", "items": [{"op": "create", "data": {"name": 1}},'),
+        ("projects/batch", b'{"items": 5, "mode": '),
+    ],
+)
+async def test_what_breaks_off_behind_a_fault_is_no_json(tenant, path, body):
+    answer = await tenant("POST", f"/v1/{path}", content=body, headers=JSON)
+
+    assert_refused(answer, 400, "bad_request")
+    assert "no valid JSON" in answer.json()["detail"]
+
+
+async def test_half_of_a_surrogate_pair_is_not_told_as_a_body_that_breaks_off(tenant):
+    body = rb'{"name": "ab\ud800"}'
+
+    answer = await tenant("POST", "/v1/projects", content=body, headers=JSON)
+
+    assert_refused(answer, 400, "bad_request")
+    assert "surrogate" in answer.json()["detail"]
 
 
 class Undescribed(Struct):

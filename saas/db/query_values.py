@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, SmallInteger
 
-COMPARABLE = frozenset({str, int, bool, UUID, datetime, date})
+COMPARABLE = frozenset({str, int, float, Decimal, bool, UUID, datetime, date})
 """Documents and bytes have no order and no spelling in a query string."""
 LIST_OPERATORS = frozenset({"in", "nin"})
 MAX_LIST_VALUES = 100
@@ -69,6 +71,8 @@ def typed_value(column: Column[Any], text: str) -> Any:
     if python_type is int:
         least, most = integer_bounds(column)
         return integer(text, least, most)
+    if python_type in {float, Decimal}:
+        return number(text, python_type)
     try:
         value = msgspec.convert(text, _STRICT.get(python_type, python_type))
         # The ends of the calendar are out of range in UTC, which is what is compared.
@@ -84,6 +88,8 @@ _EXPECTED: Mapping[type, str] = {
     date: "Give a date such as 2026-01-31.",
     UUID: "Give a UUID.",
 }
+# As in JSON; no longer than what a Decimal of the database can hold with some sense.
+_NUMBER = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
@@ -91,6 +97,14 @@ def integer(text: str, least: int, most: int) -> int:
     if not _INTEGER.fullmatch(text) or not least <= int(text) <= most:
         raise Refused(f"Give an integer from {least} to {most}.")
     return int(text)
+
+
+def number(text: str, kind: type[float | Decimal]) -> float | Decimal:
+    """A number that is one: neither infinite nor none (`nan`)."""
+    value = kind(text) if _NUMBER.fullmatch(text) else None
+    if value is None or not isfinite(value):
+        raise Refused("Give a number such as 12.5.")
+    return value
 
 
 def boolean(text: str) -> bool:

@@ -3,6 +3,7 @@ of a list's query string (docs/queries.md) and held to the same allow-list."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
@@ -91,6 +92,9 @@ def _typed(grammar: QueryGrammar, column: Column[Any], operator: str, value: Any
 def _checked(grammar: QueryGrammar, name: str, wanted: type, value: Any) -> str:
     # To Python a bool is an int, and a datetime a date.
     is_other = isinstance(value, bool | datetime) and wanted not in {bool, datetime}
+    # A whole number is a number wherever one is wanted.
+    if wanted in {float, Decimal} and type(value) is int:
+        return str(value)
     if is_other or not isinstance(value, wanted):
         raise bad_parameter(name, f"Give a {wanted.__name__}, not a {type(value).__name__}.")
     if isinstance(value, datetime):

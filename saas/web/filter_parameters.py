@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,8 @@ OPERATORS = "x-operators"
 
 _SCHEMAS: Mapping[type, Mapping[str, Any]] = {
     str: {"type": "string"},
+    float: {"type": "number"},
+    Decimal: {"type": "number"},
     bool: {"type": "boolean"},
     UUID: {"type": "string", "format": "uuid"},
     datetime: {"type": "string", "format": "date-time"},

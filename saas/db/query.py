@@ -4,7 +4,7 @@ The grammar is `field=value`, `field__operator=value` and one `or=(…)` (docs/q
 are allow-listed, and every refusal names what is allowed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -136,9 +136,17 @@ class QueryGrammar:
     def _filter(self, name: str, text: str) -> Condition:
         field, mark, operator = name.partition("__")
         operator = operator if mark else "eq"
+        if field not in self.columns:
+            allowed = f"Allowed: {', '.join(self.columns)}"
+            raise Refused(f"Unknown field. {allowed}. Not fields: {', '.join(self._offered())}.")
         return self._condition(
             field, operator, text.split(",") if operator in LIST_OPERATORS else text
         )
+
+    def _offered(self) -> Iterator[str]:
+        yield "cursor"
+        offered = {"q": self.search, "fields": self.fields, "deleted": self.has_soft_delete}
+        yield from (name for name in self._options if offered.get(name, True))
 
     def _any_of(self, text: str) -> tuple[Condition, ...]:
         terms = parse_any_of(text)

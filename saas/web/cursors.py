@@ -51,9 +51,11 @@ class Cursors:
         bound_to = (
             _reader(),
             resource,
-            query.conditions,
-            query.any_of,
-            query.words,
+            # In whatever order they were given, they choose the same rows.
+            *(
+                sorted(map(_encode, chosen))
+                for chosen in (query.conditions, query.any_of, query.words)
+            ),
             query.sort,
             query.deleted,
         )

@@ -114,6 +114,16 @@ async def test_cursor_of_another_filter_or_sort_is_refused(shelf, other):
         assert_refused(refused, 400, "bad_request", {"/cursor": "bad_parameter"})
 
 
+async def test_cursor_holds_for_the_same_filters_in_another_order(shelf):
+    filters = ["is_active=true", "budget_cents__gte=0", "or=(name.eq.p4,name.startswith.p)", "q=p"]
+    first = await shelf.get(f"/v1/projects?limit=2&{'&'.join(filters)}")
+    turned = [*filters[::-1], "limit=2", f"cursor={first.json()['next_cursor']}"]
+
+    second = await shelf.get(f"/v1/projects?{'&'.join(turned)}")
+
+    assert names(first) + names(second) == ["p4", "p3", "p2", "p1"]
+
+
 async def test_cursor_of_another_value_or_resource_is_refused(shelf):
     (project, *_) = (await shelf.get("/v1/projects")).json()["items"]
     for title in "ab":

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 from saas.db.bulk_results import RowError, SourceRow, Values, shown, storable
 from saas.db.query_values import Refused, integer_bounds, storable_text
 from saas.db.row_operations import RowOperations
-from saas.db.value_faults import MISSING, UNKNOWN, field_error
+from saas.db.value_faults import MISSING, field_error, unknown_field
 from saas.errors import FieldError
 
 Rows: TypeAlias = RowOperations[Any, Any]
@@ -124,7 +124,7 @@ class BulkTarget:
                 yield field_error(str(error), field.type, f"/{field.name}")
         for name in values:
             if name not in self.columns:
-                yield UNKNOWN._replace(pointer=f"/{name}")
+                yield unknown_field(f"/{name}", self.create)
 
 
 def _values_of(values: Values | Struct) -> Values:

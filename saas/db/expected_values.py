@@ -1,6 +1,6 @@
 """What a type takes, in words, where msgspec's message tells only what was given."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,17 +13,22 @@ _MOST_VALUES = 50
 
 def expected(code: str, annotation: Any, path: Sequence[str]) -> str | None:
     """The sentence on what may stand at `path` in a value of the type `annotation`: the values of
-    an enumeration or a tag, or the `description` beside the pattern of a text. None where there is
-    nothing to add to msgspec's message."""
+    an enumeration or a tag, the fields of an object, or the `description` beside the pattern of a
+    text. None where there is nothing to add to msgspec's message."""
     if code == "wrong_pattern":
         return next(_descriptions(_inspected(annotation), path), None)
-    if code != "unknown_value":
-        return None
+    if code == "unknown_value":
+        return _listed("Expected one of {}.", _values(_inspected(annotation), path))
+    if code == "unknown_field":
+        fields = _fields(_inspected(annotation), path)
+        return _listed("There is no such field. Allowed: {}.", fields)
+    return None
+
+
+def _listed(sentence: str, values: Iterable[object]) -> str | None:
     # dict: in the order of the type, each once.
-    values = list(dict.fromkeys(_values(_inspected(annotation), path)))
-    if not 0 < len(values) <= _MOST_VALUES:
-        return None
-    return f"Expected one of {', '.join(f'`{value}`' for value in values)}."
+    named = [f"`{value}`" for value in dict.fromkeys(values)]
+    return sentence.format(", ".join(named)) if 0 < len(named) <= _MOST_VALUES else None
 
 
 @lru_cache(maxsize=1024)
@@ -55,6 +60,14 @@ def _values(kind: inspect.Type, path: Sequence[str]) -> Iterator[object]:
         for member in (member for found in _at(kind, path[:-1]) for member in flat(found)):
             if isinstance(member, inspect.StructType) and member.tag_field == path[-1]:
                 yield member.tag
+
+
+def _fields(kind: inspect.Type, path: Sequence[str]) -> Iterator[str]:
+    for found in _at(kind, path):
+        structs = [one for one in flat(found) if isinstance(one, inspect.StructType)]
+        # Of several it is not known which one was meant.
+        if len(structs) == 1:
+            yield from (field.encode_name for field in structs[0].fields)
 
 
 def _descriptions(kind: inspect.Type, path: Sequence[str]) -> Iterator[str]:

@@ -10,14 +10,21 @@ import msgspec
 from saas import context
 from saas.db import history_statements, revert_statements
 from saas.db.audit import AuditEntry, AuditLog
-from saas.db.error_mapping import unknown_reference
 from saas.db.operation import Operation, Rows
 from saas.db.query import Condition, bad_parameter
 from saas.db.quotas import reserve_again, reserve_purged
 from saas.db.row_operations import Model, Page, Read, RowOperations, run
 from saas.db.statements import ShapeCache
 from saas.db.where import Query, as_query
-from saas.errors import Conflict, Invalid, NotFound, ParentGone, PermissionDenied, VersionConflict
+from saas.errors import (
+    Conflict,
+    FieldError,
+    Invalid,
+    NotFound,
+    ParentGone,
+    PermissionDenied,
+    VersionConflict,
+)
 
 log = RowOperations(AuditLog, AuditEntry)
 
@@ -136,7 +143,8 @@ class HistoryOperations(Generic[Model, Read]):
             raise VersionConflict(current)
         if not found.is_entry:
             # One answer for an absent entry, another row's and another tenant's.
-            raise unknown_reference("to")
+            fault = FieldError("/to", "unknown_reference", "The row has no such entry.")
+            raise Invalid(errors=[fault])
         if found.action == "delete":
             raise Conflict("After this entry the row was gone for good. Name an earlier one.")
         lost = [c.name for c in self._table.columns if c.info.get("masked") and not c.nullable]
@@ -152,8 +160,8 @@ class HistoryOperations(Generic[Model, Read]):
         names = found.references if is_new else found.changed_references
         try:
             yield from self._rows.check_references({n: found.references[n] for n in names})
-        except Invalid:
-            raise ParentGone from None
+        except Invalid as refusal:
+            raise ParentGone(errors=refusal.errors) from None
 
     def _update(self, id: UUID, found: _Found) -> Operation[Rows]:
         statement = self._shapes.get(

@@ -198,8 +198,8 @@ class RowOperations(Generic[Model, Read]):
             yield from self.check_references(
                 {name: getattr(present, name) for name in self.references}
             )
-        except Invalid:
-            raise ParentGone from None
+        except Invalid as refusal:
+            raise ParentGone(errors=refusal.errors) from None
         yield from reserve_again(self.table, id)
         row = yield from self._one(
             ("restore", version is None),

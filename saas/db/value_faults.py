@@ -1,14 +1,13 @@
 """What is wrong with a value, as field errors with RFC 6901 pointers, from msgspec's messages."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from saas.db.expected_values import expected
 from saas.errors import FieldError
 
 MISSING = FieldError("", "missing_field", "The field is missing.")
-UNKNOWN = FieldError("", "unknown_field", "There is no such field.")
 
 # In characters: an answer is not to echo a name of megabytes.
 _LONGEST_NAME = 200
@@ -45,10 +44,18 @@ def field_error(message: str, annotation: Any, parent: str = "") -> FieldError:
     steps = list(_steps(path))
     pointer = parent + "".join(f"/{escaped(step)}" for step in steps)
     if named := _NAMED_FIELD.fullmatch(reason):
-        fault = MISSING if named[1].startswith("missing") else UNKNOWN
-        return fault._replace(pointer=f"{pointer}/{named_step(named[2])}")
+        pointer = f"{pointer}/{named_step(named[2])}"
+        if named[1].startswith("missing"):
+            return MISSING._replace(pointer=pointer)
+        return unknown_field(pointer, annotation, steps)
     code = fault_code(reason)
     return FieldError(pointer, code, expected(code, annotation, steps) or f"{reason}.")
+
+
+def unknown_field(pointer: str, annotation: Any, path: Sequence[str] = ()) -> FieldError:
+    """The fault of a field that the object at `path` in a value of the type does not take."""
+    code = "unknown_field"
+    return FieldError(pointer, code, expected(code, annotation, path) or "There is no such field.")
 
 
 def fault_code(reason: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
-from saas.db.value_faults import MISSING, UNKNOWN, escaped, field_error, named_step
+from saas.db.value_faults import MISSING, escaped, field_error, named_step, unknown_field
 from saas.errors import FieldError
 
 _MOST_FAULTS = 50
@@ -55,7 +55,7 @@ def _struct_faults(fields: dict[str, msgspec.Raw], struct: Any) -> Iterator[Fiel
             yield field_error(str(error), field.type, "/" + escaped(field.encode_name))
     if struct.__struct_config__.forbid_unknown_fields:
         for name in fields:
-            yield UNKNOWN._replace(pointer="/" + named_step(name))
+            yield unknown_field("/" + named_step(name), struct)
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from saas.errors import SaasError
 from saas.web.answer import json_answer
 from saas.web.described import described
 from saas.web.preconditions import etag_header
@@ -58,7 +59,13 @@ def create_handler(resource: Routed) -> HTTPRouteHandler:
 async def _create_children(child: Nested, parent_id: Any, rows: list[Struct]) -> Any:
     require_permission(f"{child.name}:write")
     values = [{child.column: parent_id, **values_of(row)} for row in rows]
-    return await child.repository.create_many(values, place=f"/{child.name}/{{}}")
+    try:
+        return await child.repository.create_many(values, place=f"/{child.name}/{{}}")
+    except SaasError as refusal:
+        # The caller has not sent the reference to the parent, and could not.
+        told = [e for e in refusal.errors if not e.pointer.endswith(f"/{child.column}")]
+        refusal.errors = tuple(told) or refusal.errors
+        raise
 
 
 def _with_children(base: type[Struct], children: dict[str, type[Struct]]) -> type[Struct]:

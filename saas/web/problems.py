@@ -34,7 +34,6 @@ _MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([^']*)'")
 _BY_STATUS: dict[int, Callable[[], SaasError]] = {
     401: Unauthenticated,
     404: NotFound,
-    413: TooLarge,
     415: UnsupportedMediaType,
     503: Unavailable,
 }
@@ -80,6 +79,9 @@ def _refuse_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     if error.status_code == 405:
         found = (error.headers or {}).get("allow", "")
         return _respond(request, MethodNotAllowed(headers={"Allow": allowed(found.split(", "))}))
+    if error.status_code == 413:
+        most = request.route_handler.resolve_request_max_body_size() or 0
+        return _respond(request, TooLarge(f"This route takes a body of {most:,} bytes at most."))
     if make := _BY_STATUS.get(error.status_code):
         return _respond(request, make())
     if error.status_code < 500:

@@ -54,7 +54,7 @@ async def test_one_bad_task_and_nothing_is_created(tenant):
             [good, good],
             409,
             "already_exists",
-            {"/tasks/1/project_id": "taken", "/tasks/1/title": "taken"},
+            {"/tasks/1/title": "taken"},
         ),
         ("Taken", [good], 409, "already_exists", {"/name": "taken"}),
     ):

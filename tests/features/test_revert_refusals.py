@@ -18,7 +18,7 @@ async def test_reference_to_a_parent_that_is_gone_is_a_conflict(tenant, query):
     to_gone = await tenant.post(f"{path}/revert", {"to": created})
     to_live = await tenant.post(f"{path}/revert", {"to": moved})
 
-    assert_refused(to_gone, 409, "parent_gone")
+    assert_refused(to_gone, 409, "parent_gone", {"/project_id": "unknown_reference"})
     assert (to_live.status_code, to_live.json()["project_id"]) == (200, second["id"])
 
 

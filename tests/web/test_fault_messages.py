@@ -28,6 +28,13 @@ def create(**values: Any) -> dict[str, Any]:
     [
         ("tasks", task(status="lost"), "/status", "Expected one of `doing`, `done`, `todo`."),
         ("tasks", task(title=" \t"), "/title", BLANK),
+        (
+            "tasks",
+            task(version=1),
+            "/version",
+            "There is no such field. Allowed: `project_id`, `title`, `status`, `priority`,"
+            " `due_on`, `assignee_id`.",
+        ),
         ("projects", {"name": "Home", "tasks": [{"title": "  "}]}, "/tasks/0/title", BLANK),
         ("tasks/batch", {"items": [{"op": "merge"}]}, "/items/0/op", OPS),
         ("tasks/batch", {"items": [create(title="  ")]}, "/items/0/data/title", BLANK),

@@ -209,6 +209,7 @@ async def test_body_over_the_limit_is_413_announced_or_not() -> None:
 
     assert [announced.status_code, streamed.status_code] == [413, 413]
     assert announced.json()["code"] == "content_too_large"
+    assert announced.json()["detail"] == "This route takes a body of 64 bytes at most."
 
 
 async def test_client_that_leaves_while_sending_is_no_error_of_ours(log: Log) -> None:

@@ -19,7 +19,8 @@ from saas.errors import ConfigurationError
 class OwnMigrations(NamedTuple):
     """The revisions in `folder` of the project `name`. Import the project's models before `revise`;
     the product's tables are known by themselves, and only the product's own migrations change
-    them; so are those of a third project left alone. `url` is a libpq address of saas_migrator, of a database where those have run."""
+    them. Tables that neither knows are left alone. `url` is a libpq address of saas_migrator, of a
+    database where the product's migrations have run."""
 
     name: str
     folder: Path

@@ -15,7 +15,7 @@ from saas.db.batch_items import (
     OnConflict,
     Outcome,
 )
-from saas.db.batch_locks import lock_rows
+from saas.db.batch_locks import lock_rows, take_turn
 from saas.db.batch_sets import change, change_one, creates
 from saas.db.batch_statements import select_many
 from saas.db.operation import Operation
@@ -82,8 +82,10 @@ def _carry_out(
     for index, refusal in repeated(rows, good).items():
         del good[index]
         results[index] = _result(index, _located(refusal, place.format(index)), is_atomic=is_atomic)
+    runs = list(_runs(good))
+    yield from take_turn(rows, runs)
     yield from lock_rows(rows, good.values(), on_conflict)
-    for run in _runs(good):
+    for run in runs:
         outcomes = yield from _together(rows, run, on_conflict, is_atomic=is_atomic)
         for index, item in run.items():
             outcome = outcomes.get(index)

@@ -82,15 +82,21 @@ class Names:
     def mentions(self, node: ast.AST) -> set[str]:
         """The tables in an expression, without those of the statements in it: these are looked at
         by themselves."""
-        if isinstance(node, ast.expr):
-            key = self.key(node)
-            if key is not None:
-                return {key}
-            if self.begins(node) is not None or self._is_repository(node):
-                return set()
-            if isinstance(node, ast.Name):
-                return self._variables.get(node.id, set())
-        return {key for child in ast.iter_child_nodes(node) for key in self.mentions(child)}
+        found: set[str] = set()
+        # No recursion: sums of many terms are deep.
+        open_nodes = [node]
+        while open_nodes:
+            one = open_nodes.pop()
+            if isinstance(one, ast.expr):
+                if (key := self.key(one)) is not None:
+                    found.add(key)
+                    continue
+                if self.begins(one) is not None or self._is_repository(one):
+                    continue
+                if isinstance(one, ast.Name):
+                    found |= self._variables.get(one.id, set())
+            open_nodes += ast.iter_child_nodes(one)
+        return found
 
     def begins(self, node: ast.expr) -> ast.expr | None:
         """The call that begins the chain which `node` is: `select(…)` of `select(…).where(…)`."""

@@ -14,8 +14,12 @@ from typing import NamedTuple
 
 from saas.db.models import Base, tenant_tables
 from saas.dev.lint_alchemy import alchemy_faults
+from saas.dev.lint_bindings import Bindings
+from saas.dev.lint_bound import Kind, Project
+from saas.dev.lint_chains import Chains
 from saas.dev.lint_files import Fault, Source, sources_in, too_deep
 from saas.dev.lint_names import Names
+from saas.dev.lint_sessions import Sessions
 from saas.dev.lint_sql import sql_faults
 from saas.dev.lint_strings import sql_texts
 
@@ -39,11 +43,13 @@ def faults_in(paths: Iterable[Path]) -> list[Fault]:
     import_module("saas.schema")
     sources, faults = sources_in(paths)
     known = _known(source.tree for source in sources.values())
+    bindings = {file: Bindings(file, source.tree) for file, source in sources.items()}
+    project = Project({one.module: one for one in bindings.values()})
     for file, source in sources.items():
         try:
             found = [
                 *_in_strings(source.tree, known),
-                *_in_statements(file, source.tree, known),
+                *_in_statements(file, source.tree, known, bindings[file], project),
             ]
             faults += _unexcused(file, source, found)
         except RecursionError:
@@ -87,10 +93,16 @@ def _in_strings(tree: ast.Module, known: Known) -> Iterator[Found]:
         yield from ((node, fault) for fault in sql_faults(text, known.tenant))
 
 
-def _in_statements(file: Path, tree: ast.Module, known: Known) -> Iterator[Found]:
+def _in_statements(
+    file: Path, tree: ast.Module, known: Known, bindings: Bindings, project: Project
+) -> Iterator[Found]:
     # There statements are made, from tables that only their callers know.
-    if "saas/db/" not in file.resolve().as_posix():
-        yield from alchemy_faults(tree, Names(tree, known.models), known.control)
+    if "saas/db/" in file.resolve().as_posix():
+        return
+    names = Names(tree, known.models, lambda one: project.kind(bindings, one) is Kind.REPOSITORY)
+    chains = Chains(tree, names)
+    sessions = Sessions(tree, chains, bindings, project)
+    yield from alchemy_faults(chains, names, sessions, known.control)
 
 
 def _unexcused(file: Path, source: Source, found: Iterable[Found]) -> Iterator[Fault]:

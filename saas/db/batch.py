@@ -7,7 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from saas.db.batch_inserts import repeated
-from saas.db.batch_items import BatchItem, BatchResult, OnConflict, Outcome
+from saas.db.batch_items import (
+    CONFLICTS,
+    KINDS,
+    BatchItem,
+    BatchResult,
+    OnConflict,
+    Outcome,
+)
 from saas.db.batch_locks import lock_rows
 from saas.db.batch_sets import change, change_one, creates
 from saas.db.batch_statements import select_many
@@ -27,7 +34,13 @@ def batch(
 ) -> Operation[list[BatchResult]]:
     """Carry out `items` in their order. Atomic: the first refusal is raised, and the rows are as
     before. Otherwise an item fails alone; one that is a refusal already fails as that. Pointers of
-    the others begin with `place`, where {} is the index."""
+    the others begin with `place`, where {} is the index. Raises ValueError for what is no kind of
+    change."""
+    if on_conflict not in CONFLICTS:
+        raise ValueError(f"on_conflict={on_conflict!r}: it is one of {sorted(CONFLICTS)}")
+    for index, item in enumerate(items):
+        if isinstance(item, BatchItem) and item.kind not in KINDS:
+            raise ValueError(f"items[{index}]: kind={item.kind!r}: it is one of {sorted(KINDS)}")
     return (
         yield from despite_deadlocks(
             lambda: _carry_out(

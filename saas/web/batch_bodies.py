@@ -96,7 +96,8 @@ class BatchDecoder:
         if envelope.mode == "partial":
             return self._body(items=items, mode="partial", on_conflict=envelope.on_conflict)
         faults = [fault for item in items if isinstance(item, Invalid) for fault in item.errors]
-        raise Invalid(errors=faults[:_MOST_FAULTS])
+        more = f"{Invalid.detail} They are the first {_MOST_FAULTS} of {len(faults)}."
+        raise Invalid(more if len(faults) > _MOST_FAULTS else None, errors=faults[:_MOST_FAULTS])
 
     def _decoded(self, raw: Raw, index: int) -> Any:
         try:

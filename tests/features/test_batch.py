@@ -335,6 +335,13 @@ async def test_malformed_batch_names_every_fault_and_stores_nothing(tenant, body
     assert await names(tenant) == set()
 
 
+async def test_of_many_faults_it_is_told_how_many_there_are(tenant):
+    refused = await batch(tenant, created(*("x" * 120)))
+
+    assert (refused.status_code, len(refused.json()["errors"])) == (422, 50)
+    assert refused.json()["detail"].endswith("They are the first 50 of 120.")
+
+
 async def test_bad_text_in_one_row_of_a_partial_batch_fails_alone(tenant):
     answer = await batch(tenant, created("Good", "NUL \0", "Too"), mode="partial")
 

@@ -83,6 +83,28 @@ async def test_file_of_unknown_length_counts_for_what_has_come(app: Any, small: 
     assert (await send(small, file_of(MOST))).status_code == 202
 
 
+async def test_import_that_ended_long_ago_is_forgotten_with_what_it_refused(
+    tenant: Any, other_tenant: Any, in_tenant: Any
+) -> None:
+    records = {}
+    for caller, name, days in ((tenant, "old", 91), (tenant, "new", 89), (other_tenant, "far", 99)):
+        answer = await send(caller, f"name,budget_cents\nGood {name},1\nBad,{name}\n".encode())
+        records[name] = await ended(caller, answer.json()["id"])
+        ago = f"finished_at = now() - interval '{days} days'"
+        in_tenant(caller, f"UPDATE imports SET {ago} WHERE id = %s", records[name]["id"])
+
+    again = await send(tenant, b"name\nAnother\n")
+
+    await ended(tenant, again.json()["id"])
+    listed = (await tenant.get("/v1/imports")).json()["items"]
+    assert {one["id"] for one in listed} == {records["new"]["id"], again.json()["id"]}
+    errors = "SELECT import_id::text FROM import_errors"
+    assert in_tenant(tenant, errors) == [(records["new"]["id"],)]
+    assert in_tenant(other_tenant, errors) == [(records["far"]["id"],)]
+    names = {row["name"] for row in (await tenant.get("/v1/projects")).json()["items"]}
+    assert names == {"Good old", "Good new", "Another"}
+
+
 async def test_file_of_an_import_that_stands_still_is_forgotten_after_a_week(
     small: Any, in_tenant: Any
 ) -> None:

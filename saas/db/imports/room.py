@@ -17,6 +17,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    literal_column,
     select,
     text,
     update,
@@ -39,6 +40,10 @@ _imports, _chunks = table_of(Import), table_of(ImportChunk)
 _ABANDONED = text("interval '7 days'")
 # The same where the room is needed.
 _BROKEN_OFF = text("interval '1 hour'")
+# As long as a file is known by its digest, and what was refused of it can be read.
+_OLD = text("interval '90 days'")
+# Each with up to 100,000 refused rows; the upload that finds them waits.
+_OLD_AT_ONCE = 2
 _FORGOTTEN = "Nobody went on with it for a week, so its file is gone. Send it again."
 
 
@@ -70,7 +75,9 @@ async def require(size: int | None, *, most: int, besides: UUID | None = None) -
 
 
 async def _forget_abandoned(besides: UUID | None) -> None:
-    """Files that nobody has gone on with for a week. What has become of their rows stays."""
+    """Files that nobody has gone on with for a week: what has become of their rows stays. And
+    imports that ended long ago, with what they refused."""
+    await _run(_FORGET_OLD)
     await _run(_FORGET_ABANDONED, besides=besides)
     given_up = [row[0] for row in await _run(_GIVE_UP, detail=_FORGOTTEN)]
     if given_up:
@@ -126,6 +133,14 @@ def _forget_parts(age: TextClause) -> Executable:
     )
 
 
+def _forget_old() -> Executable:
+    old = select(_imports.c.id).where(
+        tenant_predicate(_imports), _imports.c.finished_at < func.now() - _OLD
+    )
+    oldest = old.order_by(_imports.c.finished_at).limit(literal_column(str(_OLD_AT_ONCE)))
+    return delete(_imports).where(tenant_predicate(_imports), _imports.c.id.in_(oldest))
+
+
 def _give_up() -> Executable:
     ended = update(_imports).where(
         tenant_predicate(_imports),
@@ -143,7 +158,9 @@ def _remove_files() -> Executable:
 
 
 _LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
-_TAKEN, _GIVE_UP, _REMOVE_FILES = (Statement(make()) for make in (_sum, _give_up, _remove_files))
+_TAKEN, _GIVE_UP, _REMOVE_FILES, _FORGET_OLD = (
+    Statement(make()) for make in (_sum, _give_up, _remove_files, _forget_old)
+)
 _FORGET_ABANDONED, _FORGET_BROKEN_OFF = (
     Statement(_forget_parts(age)) for age in (_ABANDONED, _BROKEN_OFF)
 )

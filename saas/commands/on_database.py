@@ -11,6 +11,7 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Column, Table
 
+from saas.commands.refusals import naming
 from saas.db.database import Database
 from saas.db.doctor import revision_fault
 from saas.db.transaction import platform_transaction
@@ -110,14 +111,19 @@ def _sqlstate(error: BaseException) -> str:
 
 
 async def find_tenant(database: Database, name: str) -> TenantRead:
-    """The tenant of this slug or id; a slug may look like an id. Raises NotFound."""
+    """The tenant of this slug or id; a slug may look like an id. Raises NotFound that names it."""
     async with platform_transaction(database):
-        try:
-            return await tenant_by_slug(name)
-        except NotFound:
-            if not _is_id(name):
-                raise
-            return await tenant_by_id(UUID(name))
+        with naming(f"tenant {name}"):
+            return await _tenant(name)
+
+
+async def _tenant(name: str) -> TenantRead:
+    try:
+        return await tenant_by_slug(name)
+    except NotFound:
+        if not _is_id(name):
+            raise
+        return await tenant_by_id(UUID(name))
 
 
 def _is_id(text: str) -> bool:

@@ -89,8 +89,8 @@ ROLE_CHECKS = (
 DATABASE_CHECKS = (
     Check(
         f"""
-    SELECT format('Table %%s has a tenant_id, but no model declares it, %%s. Name the module of its '
-                  'model in SAAS_MODELS.', c.oid::regclass,
+    SELECT format('Table %%s has a tenant_id, but no model declares it, %%s. Name the module of '
+                  'its model in SAAS_MODELS.', c.oid::regclass,
                   CASE WHEN relrowsecurity AND relforcerowsecurity
                             AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)
                        THEN 'so whether its policies are right is unknown'

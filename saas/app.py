@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
+from saas.auth.permissions import EVERYONE
 from saas.auth.verification_keys import public_keys_of
 from saas.db.bulk_target import bulk_target
 from saas.db.database import Database
@@ -93,7 +94,7 @@ def create_app(
         openapi_config=openapi_config("SaaS API", "1"),
         logging_config=None,
     )
-    _refuse_undeclared(litestar)
+    _refuse_undeclared(litestar, identity.catalogue.all)
     complete_options(litestar)
     return Edge(
         litestar,  # type: ignore[arg-type]
@@ -218,15 +219,18 @@ async def _commit(response: Any) -> Any:
     return response
 
 
-def _refuse_undeclared(litestar: Litestar) -> None:
-    """Fail closed at the start: a tenant route without a permission would serve nobody anyway."""
+def _refuse_undeclared(litestar: Litestar, permissions: frozenset[str]) -> None:
+    """Fail closed at the start: a tenant route without a permission, or with one that no role has,
+    would serve nobody anyway. Raises ConfigurationError."""
     for route in litestar.routes:
         for handler in getattr(route, "route_handlers", ()):
             opt = handler.opt
-            plane = opt.get("plane", "tenant")
-            if (
-                plane == "tenant"
-                and "permission" not in opt
-                and "OPTIONS" not in handler.http_methods
-            ):
+            if opt.get("plane", "tenant") != "tenant" or "OPTIONS" in handler.http_methods:
+                continue
+            if "permission" not in opt:
                 raise ConfigurationError(f"{handler} declares neither plane nor permission")
+            if opt["permission"] not in {EVERYONE, *permissions}:
+                known = ", ".join(sorted(permissions))
+                raise ConfigurationError(
+                    f"{handler} needs {opt['permission']!r}, which no role has. There are {known}"
+                )

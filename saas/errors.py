@@ -345,6 +345,17 @@ class Unbound(RuntimeError):
     fault: it is raised before any SQL is sent."""
 
 
+class TransactionFailed(RuntimeError):
+    """A statement after one that was refused: PostgreSQL takes none any more until the rollback. A
+    bug in the caller, who caught the refusal and went on inside the same transaction."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an earlier statement of this transaction was refused, so it can only be rolled back: "
+            "catch the refusal outside of it, or put what may be refused into a partial batch"
+        )
+
+
 class Unscoped(RuntimeError):
     """A statement touches a table in a way that cannot be held to the bound tenant. A bug in the
     caller, never a user's fault: it is raised before any SQL is sent."""

@@ -113,6 +113,23 @@ def test_nothing_remains_to_be_migrated_on_either_side(shop: Shop) -> None:
     assert "No new upgrade operations" in products
 
 
+def test_who_does_not_know_the_models_leaves_their_tables_alone(shop: Shop) -> None:
+    products = shop.run(
+        *(sys.executable, "-c"),
+        "import os; from alembic import command; from saas.db.migrate import migration_config;"
+        "command.check(migration_config(os.environ['MIGRATOR_URL']))",
+    )
+    neighbour = shop.run(
+        *(sys.executable, "-c"),
+        "import os, pathlib; from saas.db.own_migrations import OwnMigrations;"
+        "own = OwnMigrations('crm', pathlib.Path('crm'));"
+        "print(own.revise(os.environ['MIGRATOR_URL'], 'nothing'))",
+    )
+
+    assert "No new upgrade operations" in products
+    assert neighbour.strip().endswith("None")
+
+
 def test_product_without_the_models_refuses_the_tables_and_says_so(shop: Shop) -> None:
     done = subprocess.run(
         ["saas", "doctor"], env=shop.environment, capture_output=True, text=True, check=False

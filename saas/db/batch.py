@@ -7,8 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from saas.db.batch_inserts import repeated
-from saas.db.batch_items import BatchItem, BatchResult, OnConflict, Outcome
-from saas.db.batch_locks import lock_rows
+from saas.db.batch_items import (
+    CONFLICTS,
+    KINDS,
+    BatchItem,
+    BatchResult,
+    OnConflict,
+    Outcome,
+)
+from saas.db.batch_locks import lock_rows, take_turn
 from saas.db.batch_sets import change, change_one, creates
 from saas.db.batch_statements import select_many
 from saas.db.operation import Operation
@@ -27,7 +34,13 @@ def batch(
 ) -> Operation[list[BatchResult]]:
     """Carry out `items` in their order. Atomic: the first refusal is raised, and the rows are as
     before. Otherwise an item fails alone; one that is a refusal already fails as that. Pointers of
-    the others begin with `place`, where {} is the index."""
+    the others begin with `place`, where {} is the index. Raises ValueError for what is no kind of
+    change."""
+    if on_conflict not in CONFLICTS:
+        raise ValueError(f"on_conflict={on_conflict!r}: it is one of {sorted(CONFLICTS)}")
+    for index, item in enumerate(items):
+        if isinstance(item, BatchItem) and item.kind not in KINDS:
+            raise ValueError(f"items[{index}]: kind={item.kind!r}: it is one of {sorted(KINDS)}")
     return (
         yield from despite_deadlocks(
             lambda: _carry_out(
@@ -69,8 +82,10 @@ def _carry_out(
     for index, refusal in repeated(rows, good).items():
         del good[index]
         results[index] = _result(index, _located(refusal, place.format(index)), is_atomic=is_atomic)
+    runs = list(_runs(good))
+    yield from take_turn(rows, runs)
     yield from lock_rows(rows, good.values(), on_conflict)
-    for run in _runs(good):
+    for run in runs:
         outcomes = yield from _together(rows, run, on_conflict, is_atomic=is_atomic)
         for index, item in run.items():
             outcome = outcomes.get(index)

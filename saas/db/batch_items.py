@@ -1,6 +1,6 @@
 """What a batch takes and gives, item by item."""
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from uuid import UUID
 
 import msgspec
@@ -9,6 +9,7 @@ from saas.errors import SaasError
 
 Kind = Literal["create", "update", "upsert", "delete", "restore"]
 OnConflict = Literal["update", "skip", "error"]
+KINDS, CONFLICTS = frozenset(get_args(Kind)), frozenset(get_args(OnConflict))
 Status = Literal["created", "updated", "skipped", "deleted", "restored", "failed"]
 
 

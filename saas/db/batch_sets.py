@@ -30,7 +30,7 @@ def change(
     first = next(iter(items.values()))
     if first.kind == "restore":
         return {}
-    rows.refuse_protected(first.values)
+    rows.refuse_unwritable(*(item.values for item in items.values()))
     refused = yield from _dangling(rows, items)
     fit = {index: item for index, item in items.items() if index not in refused}
     if not fit:

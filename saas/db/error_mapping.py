@@ -19,6 +19,7 @@ from saas.errors import (
     ReadOnly,
     SaasError,
     StillReferenced,
+    TransactionFailed,
     Unavailable,
 )
 
@@ -68,6 +69,8 @@ def refusal_for(error: Exception) -> Exception:
         return Deadlock()
     if state in _RETRY:
         return Unavailable(_RETRY[state])
+    if state == "25P02":
+        return TransactionFailed()
     if state == "25006":
         return ReadOnly()
     if state.startswith(_LOST) or _is_connection_loss(error):

@@ -2,7 +2,9 @@
 the command line call this; what a migration does stands in `migrations/versions`."""
 
 import logging
+import re
 import time
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ _SESSION = (
     "SET citus.multi_shard_modify_mode = 'sequential'",
 )
 VERSION_TABLE = "alembic_version"
+_CREATED = re.compile(r"""create_table\(\s*["'](\w+)""")
 # /readyz and the start of the app compare the revision with the head.
 _OPEN_VERSION = f"GRANT SELECT ON public.{VERSION_TABLE} TO {APP}, {PLATFORM}"
 
@@ -138,7 +141,7 @@ def _configure(metadata: MetaData, **target: Any) -> None:
         target_metadata=metadata,
         transaction_per_migration=True,
         compare_server_default=True,
-        include_name=_is_not_a_count,
+        include_name=_is_ours(metadata),
         autogenerate_plugins=[
             "alembic.autogenerate.*",
             "alembic.ext.checkconstraint_byname",
@@ -149,9 +152,23 @@ def _configure(metadata: MetaData, **target: Any) -> None:
     )
 
 
-def _is_not_a_count(name: str | None, kind: str, _: Any) -> bool:
-    """Alembic would drop the version tables of other projects on the same database."""
-    return kind != "table" or not str(name).endswith(VERSION_TABLE)
+def _is_ours(metadata: MetaData) -> Callable[[str | None, str, Any], bool]:
+    """Whether to compare a name of the database with the models. Alembic would drop every table
+    that has no model, those of other projects and their counts too: only what revisions of this
+    one have made is dropped with its model."""
+
+    @cache
+    def made() -> frozenset[str]:
+        scripts = ScriptDirectory.from_config(context.config).walk_revisions()
+        revisions = (Path(script.path) for script in scripts)
+        return frozenset(
+            name for path in revisions for name in _CREATED.findall(path.read_text("utf-8"))
+        )
+
+    def is_ours(name: str | None, kind: str, _: Any) -> bool:
+        return kind != "table" or name in metadata.tables or name in made()
+
+    return is_ours
 
 
 def _wait_for_turn(connection: Connection) -> None:

@@ -139,6 +139,8 @@ def reference(
 def add_natural_key(model: type[TenantModel], columns: tuple[str, ...]) -> None:
     """Make `columns` unique among the live rows of a tenant; deleted rows free their key."""
     table = table_of(model)
+    if not set(columns) <= set(table.c.keys()):
+        raise TypeError(f"{model.__name__}: natural_key={columns!r} is no tuple of its columns")
     name = f"uq_{table.name}_{'_'.join(columns)}_live"
     if name not in {index.name for index in table.indexes}:
         parts = [table.c[column] for column in ("tenant_id", *columns)]

@@ -19,7 +19,8 @@ from saas.errors import ConfigurationError
 class OwnMigrations(NamedTuple):
     """The revisions in `folder` of the project `name`. Import the project's models before `revise`;
     the product's tables are known by themselves, and only the product's own migrations change
-    them. `url` is a libpq address of saas_migrator, of a database where those have run."""
+    them. Tables that neither knows are left alone. `url` is a libpq address of saas_migrator, of a
+    database where the product's migrations have run."""
 
     name: str
     folder: Path
@@ -53,7 +54,7 @@ class OwnMigrations(NamedTuple):
             raise ConfigurationError(f"migration failed: {reason_of(error)}") from error
 
     def _config(self, url: str) -> Config:
-        # Without the product's models, Alembic would take its tables for ones to drop.
+        # What the project's tables refer to.
         import_module("saas.schema")
         config = migration_config(url)
         config.set_main_option("version_locations", str(self.folder).replace("%", "%%"))

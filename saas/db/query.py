@@ -83,6 +83,9 @@ class QueryGrammar:
             for c in table.columns
             if c.name not in excluded and c.type.python_type in COMPARABLE
         }
+        texts = {c.name for c in table.columns if c.type.python_type is str}
+        if not texts.issuperset(search):
+            raise TypeError(f"{table.name}: search={search!r} is no tuple of its text columns")
         self.search = tuple(search)
         self.fields = tuple(fields)
         self.has_soft_delete = "deleted_at" in table.c

@@ -4,7 +4,7 @@ Every statement carries the tenant of the context; the transaction that runs it 
 same tenant by row-level security.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from saas.db.query import QueryGrammar
 from saas.db.quotas import reserve_again, reserve_new
 from saas.db.statements import ShapeCache, Statement
 from saas.db.streams import Stream
+from saas.db.value_types import ValueTypes
 from saas.db.where import Query, as_query
 from saas.errors import FieldError, Invalid, NotDeleted, NotFound, ParentGone, VersionConflict
 
@@ -66,6 +67,7 @@ class RowOperations(Generic[Model, Read]):
             fields=read.__struct_fields__,
         )
         self.columns = read.__struct_fields__
+        self._types = ValueTypes(self.table)
         self.references: dict[str, str] = {
             c.name: c.info["references"] for c in self.table.c if "references" in c.info
         }
@@ -136,6 +138,8 @@ class RowOperations(Generic[Model, Read]):
         return stream
 
     def fetch_stream(self, stream: Stream, batch: int) -> Operation[Sequence[Read]]:
+        if batch < 1:
+            raise ValueError(f"batch={batch}: at least one row at a time")
         rows = yield from self.run(("fetch", stream.name, batch), lambda: stream.fetch(batch), {})
         make = shape_for(self.read, stream.fields).make
         return [make(*row) for row in rows]
@@ -144,7 +148,7 @@ class RowOperations(Generic[Model, Read]):
         yield from self.run(("close", stream.name), stream.close, {})
 
     def create(self, values: Mapping[str, Any]) -> Operation[Read]:
-        self.refuse_protected(values)
+        self.refuse_unwritable(values)
         yield from self.check_references(values)
         yield from reserve_new(self.table, self.natural_key, values)
         actor = context.principal().actor
@@ -162,7 +166,7 @@ class RowOperations(Generic[Model, Read]):
     def update(
         self, id: UUID, changes: Mapping[str, Any], *, version: int | None = None
     ) -> Operation[Read]:
-        self.refuse_protected(changes)
+        self.refuse_unwritable(changes)
         if not changes:
             return (yield from self._unchanged(id, version))
         yield from self._check_new_references(id, changes)
@@ -240,15 +244,17 @@ class RowOperations(Generic[Model, Read]):
             kept = {c for c in self.references if changes.get(c) == getattr(present, c, None)}
             yield from self.check_references({c: changes[c] for c in changes if c not in kept})
 
-    def refuse_protected(self, values: Iterable[str]) -> None:
-        refused = [name for name in values if name not in self.writable]
-        if refused:
-            raise Invalid(
-                errors=[
-                    FieldError(f"/{name}", "unknown_field", "It cannot be written.")
-                    for name in refused
-                ]
-            )
+    def refuse_unwritable(self, *rows: Mapping[str, Any]) -> None:
+        """Raise Invalid for fields that cannot be written and for values of another type than their
+        columns. The rows have the same fields."""
+        faults = []
+        for name in rows[0]:
+            if name not in self.writable:
+                faults.append(FieldError(f"/{name}", "unknown_field", "It cannot be written."))
+            elif fault := self._types.fault(name, [row[name] for row in rows]):
+                faults.append(fault)
+        if faults:
+            raise Invalid(errors=faults)
 
     def _unchanged(self, id: UUID, version: int | None) -> Operation[Read]:
         present = yield from self.get(id)

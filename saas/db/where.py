@@ -1,7 +1,7 @@
 """Conditions as Python says them: `where(status="pending", amount_cents__gte=100)`, in the words
 of a list's query string (docs/queries.md) and held to the same allow-list."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -24,8 +24,9 @@ Query: TypeAlias = ListQuery | Where | None
 
 def where(**given: Any) -> Where:
     """`field=value` and `field__operator=value`, with values of the column's own type, and `sort`,
-    `limit`, `offset`, `q`, `deleted`, `include_total`, `fields`. `field=None` finds nulls; `in` and
-    `nin` take any iterable; `any_of={…}` takes conditions of which one must hold.
+    `limit`, `offset`, `q`, `deleted`, `include_total`, `fields`; sort and fields also as a tuple of
+    names. `field=None` finds nulls; `in` and `nin` take any iterable; `any_of={…}` takes conditions
+    of which one must hold.
 
     A repository that is given it raises BadRequest, naming what is allowed, for a wrong name,
     operator, type or range."""
@@ -38,6 +39,8 @@ def as_query(query: Query, grammar: QueryGrammar) -> ListQuery:
         return grammar.parse(())
     if isinstance(query, ListQuery):
         return query
+    if not isinstance(query, Where):
+        raise TypeError(f"a query is made by where(…), not a {type(query).__name__}")
     conditions: list[Condition] = []
     options: list[tuple[str, str]] = []
     any_of: list[Condition] = []
@@ -45,6 +48,8 @@ def as_query(query: Query, grammar: QueryGrammar) -> ListQuery:
         if _field_of(name) in grammar.columns:
             conditions.append(_condition(grammar, name, value))
         elif name == "any_of":
+            if not isinstance(value, Mapping):
+                raise bad_parameter(name, "Give the conditions as a dict.")
             any_of = [_condition(grammar, one, value[one]) for one in value]
         else:
             # The grammar knows whether there is such an option; it takes all of them as text.
@@ -105,4 +110,6 @@ def _checked(grammar: QueryGrammar, name: str, wanted: type, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

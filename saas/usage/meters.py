@@ -4,7 +4,6 @@ own key and counts once; the sums are in `usage_meters` (docs/usage.md).
 `sync_meters.py` has the same for threads.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from saas import context
+from saas.db.advisory_locks import lock_number
 from saas.db.operation import Operation, Step
 from saas.db.repository import perform
 from saas.db.value_faults import field_error
@@ -101,17 +101,12 @@ def _require_room(
     if not limited:
         return
     # In one order, so that two batches of the same meters never wait for each other.
-    numbers = sorted({_lock_number(tenant_id, row["meter"]) for row in limited})
+    numbers = sorted({lock_number("meter", tenant_id, row["meter"]) for row in limited})
     yield Step(LOCK, {"numbers": numbers})
     # A statement of its own: only a snapshot that is taken under the locks shows those before.
     for found in (yield Step(WANTED, {"tenant_id": tenant_id, "given": _json(limited)})):
         if found["total"] > limits[found["meter"]]:
             raise MeterQuotaExceeded(found["meter"], limits[found["meter"]])
-
-
-def _lock_number(tenant_id: UUID, name: str) -> int:
-    digest = hashlib.sha256(b"meter" + tenant_id.bytes + name.encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET
 
 from saas.db.imports.service import ImportService
 from saas.db.models import TenantModel
@@ -85,6 +87,10 @@ class Resource(Generic[Model, ReadType]):
             unknown = set(schema.__struct_fields__) - columns
             if unknown:
                 raise TypeError(f"{schema.__name__} has fields that are no columns: {unknown}")
+        for field in msgspec.structs.fields(self.update):
+            if field.default is not UNSET:
+                name = f"{self.update.__name__}.{field.name}"
+                raise TypeError(f"{name}: its default is to be UNSET; else a PATCH sets it unasked")
         references = self.repository.operations.references
         if self.nested_in is not None and self.nested_in not in references:
             raise TypeError(f"{self.name}: nested_in={self.nested_in!r} is no reference")

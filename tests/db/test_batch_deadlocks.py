@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import pytest
 
 from saas.context import acting_as
 from saas.db.batch_items import BatchItem, BatchResult
+from saas.db.where import where
 from saas.features.projects import Project, ProjectRead
 from saas.features.tasks import Task, TaskRead
 from twins import Twin, someone
@@ -90,6 +92,13 @@ def updated(id: UUID, **values: Any) -> BatchItem:
     return BatchItem(kind="update", id=id, values=values)
 
 
+def deadlocks(library: Any) -> int:
+    """How many the server has ended so far."""
+    with library.connect() as connection:
+        (folder,) = connection.execute("SHOW data_directory").fetchone()
+    return (Path(folder).parent / "postgres.log").read_text("utf-8").count("deadlock detected")
+
+
 def statuses(results: Sequence[BatchResult]) -> list[str]:
     return [result.status for result in results]
 
@@ -136,6 +145,37 @@ async def test_batches_of_several_statements_in_opposite_orders_all_succeed(
         rows = [await projects.get(row.id) for row in (first, stop, last)]
     assert [row.version for row in rows] == [3, 3, 3]
     assert (rows[0].budget_cents, rows[2].budget_cents) == (1, 2)
+
+
+async def test_batches_that_make_the_same_rows_by_turns_all_succeed(
+    twin: Twin, projects: Any, library: Any, is_atomic: bool
+) -> None:
+    names = [f"New {number}" for number in range(12)]
+
+    def items(caller: int) -> Items:
+        made: Items = []
+        for name in names if caller % 2 else names[::-1]:
+            made.append(BatchItem(kind="upsert", values={"name": name, "budget_cents": caller}))
+            made.append(BatchItem(kind="create", values={"name": f"{name} of {caller}"}))
+        return made
+
+    async def carried_out(caller: int) -> list[str]:
+        async with twin.transaction():
+            return statuses(await projects.batch(items(caller), is_atomic=is_atomic))
+
+    before = deadlocks(library)
+    if twin.is_async:
+        outcomes = await asyncio.gather(*map(carried_out, range(2)))
+    else:
+        calls = (asyncio.to_thread(asyncio.run, carried_out(caller)) for caller in range(2))
+        outcomes = await asyncio.gather(*calls)
+
+    assert deadlocks(library) == before
+    assert [outcome[1::2] for outcome in outcomes] == [["created"] * 12] * 2
+    assert sorted(set(outcome[::2]).pop() for outcome in outcomes) == ["created", "updated"]
+    async with twin.transaction(read_only=True):
+        total = (await projects.list(where(include_total=True))).total
+    assert total == 36
 
 
 async def test_batches_of_parents_and_children_all_succeed(

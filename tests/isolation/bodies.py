@@ -9,6 +9,7 @@ from uuid import uuid4
 from msgspec import inspect
 
 from isolation.surface import Pointer, members
+from saas.db.inspected_types import flat
 
 _numbers = itertools.count(1)
 _LARGE = 7_000_000_000
@@ -50,8 +51,7 @@ def with_value(body: Any, pointer: Pointer, value: Any) -> Any:
 
 def _kinds(body: Any) -> tuple[inspect.Type, ...]:
     """The body, or what it may be: one that can be left out is a Struct or null."""
-    kind = inspect.type_info(body)
-    return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return tuple(flat(inspect.type_info(body)))
 
 
 class _Body:
@@ -91,9 +91,7 @@ class _Body:
 
 def _present(kind: inspect.Type) -> inspect.Type:
     """What may be left out, as it is where it is not."""
-    if not isinstance(kind, inspect.UnionType):
-        return kind
-    return next(one for one in kind.types if not isinstance(one, inspect.NoneType))
+    return next(one for one in flat(kind) if not isinstance(one, inspect.NoneType))
 
 
 def text_for(

@@ -6,9 +6,10 @@ from uuid import UUID
 
 import msgspec
 from litestar.routes import HTTPRoute
-from msgspec.inspect import Field, ListType, StructType, Type, UnionType, UUIDType
+from msgspec.inspect import Field, ListType, StructType, Type, UUIDType
 
 from saas.app import RESOURCES, create_app
+from saas.db.inspected_types import flat
 from saas.db.models import tenant_tables
 from saas.settings import Settings
 from saas.web.resource import AnyResource
@@ -123,10 +124,12 @@ def id_pointers(body: Any) -> list[Pointer]:
 
 
 def _ids(kind: Type, at: Pointer) -> list[Pointer]:
+    return [pointer for member in flat(kind) for pointer in _ids_in(member, at)]
+
+
+def _ids_in(kind: Type, at: Pointer) -> list[Pointer]:
     if isinstance(kind, UUIDType):
         return [at]
-    if isinstance(kind, UnionType):
-        return [pointer for member in kind.types for pointer in _ids(member, at)]
     if isinstance(kind, ListType):
         items = enumerate(members(kind.item_type))
         return [pointer for n, item in items for pointer in _ids(item, (*at, n))]
@@ -138,8 +141,8 @@ def _ids(kind: Type, at: Pointer) -> list[Pointer]:
 
 def members(kind: Type) -> tuple[Type, ...]:
     """The kinds of items in a list: each of a tagged union, or the one."""
-    union = kind.types if isinstance(kind, UnionType) else ()
-    return union if union and all(isinstance(one, StructType) for one in union) else (kind,)
+    union = tuple(flat(kind))
+    return union if all(isinstance(one, StructType) for one in union) else (kind,)
 
 
 def columns_with_ids() -> list[str]:

@@ -40,8 +40,11 @@ class TenantRepository(Generic[Model, Read]):
         *,
         search: Sequence[str] = (),
         natural_key: tuple[str, ...] = (),
+        hidden: Sequence[str] = (),
     ) -> None:
-        self.operations = RowOperations(model, read, search=search, natural_key=natural_key)
+        self.operations = RowOperations(
+            model, read, search=search, natural_key=natural_key, hidden=hidden
+        )
         self.past = HistoryOperations(self.operations)
 
     @property

@@ -70,7 +70,7 @@ async def test_partial_batch_does_what_needs_no_new_room(full):
     items = [
         {"op": "create", "data": {"name": "New"}},
         {"op": "upsert", "data": {"name": "p1", "description": "changed"}},
-        {"op": "upsert", "data": {"name": "Other"}},
+        {"op": "upsert", "data": {"name": "Other", "description": "more"}},
         {"op": "delete", "id": first["id"]},
     ]
 

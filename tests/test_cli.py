@@ -10,9 +10,11 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+import rich_click as click
 
 from command_line import Saas
 from saas.app import create_app
+from saas.cli import cli
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
 from saas.settings import Settings
@@ -280,6 +282,27 @@ async def test_help_knows_every_command_of_the_readme(saas: Saas) -> None:
             assert re.search(rf"│ {command} ", overview), f"{command} is not in the help"
             own = (await saas(*group, command, "--help")).answer
             assert re.search(rf"Usage: .*{' '.join((*group, command))}", own)
+
+
+def test_readme_knows_every_command_of_the_help() -> None:
+    section = README.read_text().partition("## The command line")[2].partition("## ")[0]
+    named = [
+        words.split() for words in re.findall(r"`saas ([a-z| -]+)`", " ".join(section.split()))
+    ]
+    known = {" ".join((*group, one)) for *group, last in named for one in last.split("|")}
+
+    assert set(leaves(cli)) - known == set()
+
+
+def leaves(group: click.Group, *words: str) -> Iterator[str]:
+    """What can be called, groups that do something by themselves included."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaves(command, *words, name)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield " ".join((*words, name))
 
 
 async def test_wrong_use_shows_the_right_one(saas: Saas) -> None:

@@ -14,24 +14,19 @@ from typing import NamedTuple
 
 from saas.db.models import Base, tenant_tables
 from saas.dev.lint_alchemy import alchemy_faults
+from saas.dev.lint_bindings import Bindings
+from saas.dev.lint_bound import Kind, Project
+from saas.dev.lint_chains import Chains
+from saas.dev.lint_files import Fault, Source, sources_in, too_deep
 from saas.dev.lint_names import Names
+from saas.dev.lint_sessions import Sessions
 from saas.dev.lint_sql import sql_faults
 from saas.dev.lint_strings import sql_texts
-from saas.errors import ConfigurationError
 
 _ESCAPE = re.compile(r"#\s*unscoped\b:?\s*(.*)")
 _BASES = ("TenantRow", "TenantModel")
-# Tables are built there, one row of the schema after the other; nobody is bound yet.
-_MIGRATIONS = "migrations"
-
-
-class Fault(NamedTuple):
-    path: Path
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.message}"
+Found = tuple[ast.expr, str]
+"""The place of a statement, and what is wrong with it."""
 
 
 class Known(NamedTuple):
@@ -46,29 +41,20 @@ def faults_in(paths: Iterable[Path]) -> list[Fault]:
     """The faults in Python files and in those below folders. Tables are those of the app's models
     and those of models in the files. Raises ConfigurationError for a path that is not there."""
     import_module("saas.schema")
-    files = {file: file.read_text(encoding="utf-8") for path in paths for file in _files(path)}
-    trees: dict[Path, ast.Module] = {}
-    faults: list[Fault] = []
-    for file, source in files.items():
+    sources, faults = sources_in(paths)
+    known = _known(source.tree for source in sources.values())
+    bindings = {file: Bindings(file, source.tree) for file, source in sources.items()}
+    project = Project({one.module: one for one in bindings.values()})
+    for file, source in sources.items():
         try:
-            trees[file] = ast.parse(source)
-        except SyntaxError as error:
-            faults.append(Fault(file, error.lineno or 1, f"no Python: {error.msg}"))
-    known = _known(trees.values())
-    for file, tree in trees.items():
-        faults += _faults_of(file, files[file], tree, known)
+            found = [
+                *_in_strings(source.tree, known),
+                *_in_statements(file, source.tree, known, bindings[file], project),
+            ]
+            faults += _unexcused(file, source, found)
+        except RecursionError:
+            faults.append(too_deep(file))
     return sorted(set(faults))
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    elif path.is_dir():
-        below = (file.relative_to(path) for file in sorted(path.rglob("*.py")))
-        hidden = (".", _MIGRATIONS)
-        yield from (path / f for f in below if not any(p.startswith(hidden) for p in f.parts))
-    else:
-        raise ConfigurationError(f"there is no {path}")
 
 
 def _known(trees: Iterable[ast.Module]) -> Known:
@@ -102,17 +88,26 @@ def _table_name(node: ast.ClassDef) -> str | None:
     return None
 
 
-def _faults_of(file: Path, source: str, tree: ast.Module, known: Known) -> Iterator[Fault]:
-    escapes = _escapes(source)
-    found = [
-        (node, fault)
-        for node, text in sql_texts(tree, known.tenant)
-        for fault in sql_faults(text, known.tenant)
-    ]
+def _in_strings(tree: ast.Module, known: Known) -> Iterator[Found]:
+    for node, text in sql_texts(tree, known.tenant):
+        yield from ((node, fault) for fault in sql_faults(text, known.tenant))
+
+
+def _in_statements(
+    file: Path, tree: ast.Module, known: Known, bindings: Bindings, project: Project
+) -> Iterator[Found]:
     # There statements are made, from tables that only their callers know.
-    if "saas/db/" not in file.resolve().as_posix():
-        found += alchemy_faults(tree, Names(tree, known.models), known.control)
-    lines = _statement_lines(tree)
+    if "saas/db/" in file.resolve().as_posix():
+        return
+    names = Names(tree, known.models, lambda one: project.kind(bindings, one) is Kind.REPOSITORY)
+    chains = Chains(tree, names)
+    sessions = Sessions(tree, chains, bindings, project)
+    yield from alchemy_faults(chains, names, sessions, known.control)
+
+
+def _unexcused(file: Path, source: Source, found: Iterable[Found]) -> Iterator[Fault]:
+    escapes = _escapes(source.text)
+    lines = _statement_lines(source.tree)
     for node, message in found:
         reasons = [escapes[line] for line in lines.get(node, _lines(node)) if line in escapes]
         if not any(reasons):

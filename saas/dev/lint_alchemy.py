@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator
 from saas.dev.lint_chains import JOINS, Chain, Chains
 from saas.dev.lint_names import Names
 from saas.dev.lint_predicates import bound_tables, gives_tenant
+from saas.dev.lint_sessions import Sessions
 
 
 def alchemy_faults(
-    tree: ast.Module, names: Names, control: Collection[str]
+    chains: Chains, names: Names, sessions: Sessions, control: Collection[str]
 ) -> Iterator[tuple[ast.expr, str]]:
     """Each fault with the place of its statement. `control` are the tables of no tenant."""
-    chains = Chains(tree, names)
     for chain in chains:
+        if sessions.hold(chain):
+            continue
         named, compared = _tables(chain, names)
         if chain.verb == "insert":
             unbound = set() if gives_tenant(chain) else named

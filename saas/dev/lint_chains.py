@@ -34,6 +34,13 @@ class Chains:
     def __iter__(self) -> Iterator[Chain]:
         return iter(dict.fromkeys(self._of_call.values()))
 
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        return self._parents.get(node)
+
+    def of(self, call: ast.Call) -> Chain | None:
+        """The statement that `call` is one of the calls of."""
+        return self._of_call.get(call)
+
     def around(self, chain: Chain) -> Iterator[Chain]:
         """The statements that `chain` is a subquery of."""
         node = self._parents.get(chain.last)

@@ -4,7 +4,7 @@ Names of one file are taken together, whatever their scope: that may find too mu
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 VERBS = frozenset({"select", "insert", "update", "delete", "exists"})
 _TABLE_TYPES = ("Table", "TenantRow", "TenantModel", "type[")
@@ -17,8 +17,11 @@ class Names:
     """What the names of one file stand for. A key is the name of a table, or the text of what
     cannot be resolved."""
 
-    def __init__(self, tree: ast.Module, models: Models) -> None:
+    def __init__(
+        self, tree: ast.Module, models: Models, is_repository: Callable[[ast.expr], bool]
+    ) -> None:
         self._models = models
+        self._is_repository_class = is_repository
         self._imported: dict[str, str] = {}
         self._verbs: dict[str, str] = {}
         self._modules: set[str] = set()
@@ -82,15 +85,21 @@ class Names:
     def mentions(self, node: ast.AST) -> set[str]:
         """The tables in an expression, without those of the statements in it: these are looked at
         by themselves."""
-        if isinstance(node, ast.expr):
-            key = self.key(node)
-            if key is not None:
-                return {key}
-            if self.begins(node) is not None or self._is_repository(node):
-                return set()
-            if isinstance(node, ast.Name):
-                return self._variables.get(node.id, set())
-        return {key for child in ast.iter_child_nodes(node) for key in self.mentions(child)}
+        found: set[str] = set()
+        # No recursion: sums of many terms are deep.
+        open_nodes = [node]
+        while open_nodes:
+            one = open_nodes.pop()
+            if isinstance(one, ast.expr):
+                if (key := self.key(one)) is not None:
+                    found.add(key)
+                    continue
+                if self.begins(one) is not None or self._is_repository(one):
+                    continue
+                if isinstance(one, ast.Name):
+                    found |= self._variables.get(one.id, set())
+            open_nodes += ast.iter_child_nodes(one)
+        return found
 
     def begins(self, node: ast.expr) -> ast.expr | None:
         """The call that begins the chain which `node` is: `select(…)` of `select(…).where(…)`."""
@@ -105,7 +114,7 @@ class Names:
 
     def _is_repository(self, node: ast.expr) -> bool:
         """What it does is bound by itself; its update and delete are no statements."""
-        return isinstance(node, ast.Call) and self.original(node.func) == "TenantRepository"
+        return isinstance(node, ast.Call) and self._is_repository_class(node.func)
 
     def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
         module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
@@ -123,7 +132,9 @@ class Names:
 
     def _note_parameter(self, node: ast.arg) -> None:
         self.parameters.add(node.arg)
-        written = ast.unparse(node.annotation).strip("'\"") if node.annotation else ""
+        if node.annotation is None or self._is_repository_class(node.annotation):
+            return
+        written = ast.unparse(node.annotation).strip("'\"")
         if any(word in written for word in _TABLE_TYPES):
             self._variables[node.arg] = {node.arg}
 

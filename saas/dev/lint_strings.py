@@ -48,7 +48,7 @@ def sql_texts(tree: ast.Module, tables: frozenset[str]) -> Iterator[tuple[ast.ex
         if isinstance(node, ast.Call) and _called(node) in _RUNNERS
         for argument in (*node.args, *(keyword.value for keyword in node.keywords))
     }
-    for node, text in _texts(tree, constants):
+    for node, text in _whole_texts(tree, constants):
         if node in given and text.strip(' "').lower() in tables:
             # text("projects"): a table that stands in the place of a column or in select_from.
             yield node, f"TABLE {text}"
@@ -79,61 +79,83 @@ def _called(call: ast.Call) -> str:
     return function.attr if isinstance(function, ast.Attribute) else ast.unparse(function)
 
 
-def _texts(node: ast.AST, constants: Mapping[str, str]) -> Iterator[tuple[ast.expr, str]]:
+def _whole_texts(node: ast.AST, constants: Mapping[str, str]) -> Iterator[tuple[ast.expr, str]]:
     """The texts in `node`, each as a whole; docstrings are none."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return
-    text = _text(node, constants)
+    text = _literal_text(node, constants)
     if text is not None and isinstance(node, ast.expr):
         yield node, text
-        rest = _holes(node, constants)
+        rest = _inserted_expressions(node, constants)
     else:
-        rest = ast.iter_child_nodes(node)
+        rest = _parts(node)
     for child in rest:
-        yield from _texts(child, constants)
+        yield from _whole_texts(child, constants)
 
 
-def _holes(node: ast.AST, constants: Mapping[str, str]) -> Iterator[ast.AST]:
+def _inserted_expressions(node: ast.AST, constants: Mapping[str, str]) -> Iterator[ast.AST]:
     """The expressions in a text that are none themselves."""
     if isinstance(node, ast.Call):
         yield from (*node.args, *node.keywords)
         return
-    for child in ast.iter_child_nodes(node):
+    for child in _parts(node):
         if isinstance(child, ast.FormattedValue):
             yield child.value
-        elif _text(child, constants) is None:
+        elif _literal_text(child, constants) is None:
             yield child
         else:
-            yield from _holes(child, constants)
+            yield from _inserted_expressions(child, constants)
 
 
-def _text(node: ast.AST, constants: Mapping[str, str]) -> str | None:
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    return _terms(node) if _is_sum(node) else ast.iter_child_nodes(node)
+
+
+def _terms(node: ast.AST) -> Iterator[ast.AST]:
+    """All terms of a sum from left to right: it may be hundreds deep, and is one text."""
+    remaining = [node]
+    while remaining:
+        one = remaining.pop()
+        if isinstance(one, ast.BinOp) and _is_sum(one):
+            remaining += one.right, one.left
+        else:
+            yield one
+
+
+def _is_sum(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)
+
+
+def _literal_text(node: ast.AST, constants: Mapping[str, str]) -> str | None:
+    """The text that is written at `node`, with holes; None for names, also for those of texts."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bytes):
             return node.value.decode("latin-1")
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.JoinedStr):
-        return _joined(_piece(value, constants) for value in node.values)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        pieces = _piece(node.left, constants), _piece(node.right, constants)
-        is_text = any(_text(side, constants) is not None for side in (node.left, node.right))
-        return _joined(pieces) if is_text else None
+        return _text_with_holes(_known_text(value, constants) for value in node.values)
+    if _is_sum(node):
+        terms = [(term, _known_text(term, constants)) for term in _terms(node)]
+        # One made of names alone may be a sum of numbers.
+        is_text = any(text is not None and not isinstance(term, ast.Name) for term, text in terms)
+        return _text_with_holes(text for _, text in terms) if is_text else None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        text = _piece(node.left, constants)
-        return None if text is None else _filled(_PERCENT_FIELD, text)
+        text = _known_text(node.left, constants)
+        return None if text is None else _fields_as_holes(_PERCENT_FIELD, text)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        text = _piece(node.func.value, constants) if node.func.attr == "format" else None
-        return None if text is None else _filled(_FORMAT_FIELD, text)
+        text = _known_text(node.func.value, constants) if node.func.attr == "format" else None
+        return None if text is None else _fields_as_holes(_FORMAT_FIELD, text)
     return None
 
 
-def _piece(node: ast.AST, constants: Mapping[str, str]) -> str | None:
+def _known_text(node: ast.AST, constants: Mapping[str, str]) -> str | None:
+    """The text of a literal, or of the constant that `node` names."""
     if isinstance(node, ast.FormattedValue):
-        return _piece(node.value, constants)
-    return constants.get(node.id) if isinstance(node, ast.Name) else _text(node, constants)
+        return _known_text(node.value, constants)
+    return constants.get(node.id) if isinstance(node, ast.Name) else _literal_text(node, constants)
 
 
-def _joined(pieces: Iterable[str | None]) -> str:
+def _text_with_holes(pieces: Iterable[str | None]) -> str:
     text = ""
     for number, piece in enumerate(pieces):
         if piece is not None:
@@ -146,5 +168,5 @@ def _joined(pieces: Iterable[str | None]) -> str:
     return text
 
 
-def _filled(field: re.Pattern[str], text: str) -> str:
+def _fields_as_holes(field: re.Pattern[str], text: str) -> str:
     return field.sub(f" {HOLE}0 ", text)

@@ -79,7 +79,9 @@ class BatchDecoder:
         except Invalid as refusal:
             body = self._by_item(text, refusal)
         can_update = body.on_conflict == "update"
-        given = self._given(text, body.items) if can_update else {}
+        # A cheap look first: most batches have none, also none that is spelled with escapes.
+        may_upsert = can_update and (b"upsert" in text or b"\\u" in text)
+        given = self._given(text, body.items) if may_upsert else {}
         items = [
             self._asked(item, index, given.get(index), can_update=can_update)
             for index, item in enumerate(body.items)
@@ -96,7 +98,8 @@ class BatchDecoder:
         if envelope.mode == "partial":
             return self._body(items=items, mode="partial", on_conflict=envelope.on_conflict)
         faults = [fault for item in items if isinstance(item, Invalid) for fault in item.errors]
-        raise Invalid(errors=faults[:_MOST_FAULTS])
+        more = f"{Invalid.detail} They are the first {_MOST_FAULTS} of {len(faults)}."
+        raise Invalid(more if len(faults) > _MOST_FAULTS else None, errors=faults[:_MOST_FAULTS])
 
     def _decoded(self, raw: Raw, index: int) -> Any:
         try:
@@ -111,8 +114,13 @@ class BatchDecoder:
         if not upserts:
             return {}
         raw: Any = self._envelope.decode(text)
-        named = {index: self._names.decode(raw.items[index]).data for index in upserts}
-        return {index: tuple(sorted(names)) for index, names in named.items()}
+        given: dict[int, tuple[str, ...]] = {}
+        for index in upserts:
+            names = self._names.decode(raw.items[index]).data
+            data = items[index].data
+            fields = zip(data.__struct_fields__, data.__struct_encode_fields__, strict=True)
+            given[index] = tuple(field for field, name in fields if name in names)
+        return given
 
     def _asked(
         self, item: Any, index: int, given: tuple[str, ...] | None, *, can_update: bool

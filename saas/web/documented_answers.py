@@ -44,9 +44,11 @@ def _header(description: str, schema: Json) -> Json:
 HEADERS: Json = {
     "Allow": _header("The methods of the path.", {"pattern": "^[A-Z]+(, [A-Z]+)*$"}),
     "Cache-Control": _header("RFC 9111. Never stored by a shared cache.", {}),
+    # A row as it was at another time has none.
     "ETag": _header(
         "The version of the row, strong (RFC 9110, 8.8.3).", {"pattern": '^"[1-9][0-9]*"$'}
-    ),
+    )
+    | {"required": False},
     "Link": _header("The next page (RFC 8288), while there is one.", {}) | {"required": False},
     "Location": _header("The new row.", {"format": "uri-reference"}),
     "RateLimit": _header(

@@ -6,7 +6,8 @@ from saas.errors import BadRequest
 
 _ENTITY_TAG = re.compile(r'(W/)?"([!#-~]*)"')
 _VERSION = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
-_LIST = re.compile(rf"{_ENTITY_TAG.pattern}(?:[ \t]*,[ \t]*{_ENTITY_TAG.pattern})*")
+# Elements may be empty (RFC 9110, 5.6.1.2).
+_LIST = re.compile(rf"[ \t,]*{_ENTITY_TAG.pattern}(?:[ \t]*,[ \t,]*{_ENTITY_TAG.pattern})*[ \t,]*")
 
 ENTITY_TAGS = rf"^(\*|{_LIST.pattern})$"
 """What If-Match and If-None-Match take, as a pattern for the OpenAPI document."""

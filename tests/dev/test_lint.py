@@ -212,6 +212,21 @@ def test_sql_in_a_string_that_is_not_bound_is_a_fault(lint: Lint, code: str) -> 
 
 
 @pytest.mark.parametrize(
+    "terms",
+    [
+        ['"a"', "x"] * 150,
+        ["x", "y"] * 150,
+        ["x", '"a"'] * 149 + ["x", '"SELECT id FROM projects"'],
+    ],
+)
+def test_sum_of_hundreds_of_terms_is_one_text(lint: Lint, terms: list[str]) -> None:
+    is_fault = "projects" in terms[-1]
+
+    assert bool(lint(f"q = {' + '.join(terms)}")) is is_fault
+    assert lint(f"q = {' + '.join([*terms, '(select(Member))'])}")
+
+
+@pytest.mark.parametrize(
     ("code", "is_excused"),
     [
         ("select(Member)  # unscoped: the operator counts all", True),

@@ -224,6 +224,21 @@ async def test_upsert_changes_the_fields_that_it_names_alone(tenant):
     }
 
 
+async def test_upsert_is_one_however_it_is_spelled(tenant):
+    row = await tenant.create("projects", name="Kept", budget_cents=1)
+    body = rb'{"items": [{"op": "\u0075psert", "data": {"name": "Kept", "is_active": false}}]}'
+
+    answer = await tenant(
+        "POST",
+        "/v1/projects/batch",
+        content=body,
+        headers={"Content-Type": "application/json"},
+    )
+
+    assert statuses(answer) == ["updated"]
+    assert (await tenant.get(f"/v1/projects/{row['id']}")).json()["budget_cents"] == 1
+
+
 @pytest.mark.parametrize("on_conflict", ["update", "skip", "error"])
 async def test_key_that_stands_twice_is_a_duplicate_wherever_it_stands(tenant, on_conflict):
     items = [
@@ -333,6 +348,13 @@ async def test_malformed_batch_names_every_fault_and_stores_nothing(tenant, body
 
     assert_refused(answer, 422, "invalid", faults)
     assert await names(tenant) == set()
+
+
+async def test_of_many_faults_it_is_told_how_many_there_are(tenant):
+    refused = await batch(tenant, created(*("x" * 120)))
+
+    assert (refused.status_code, len(refused.json()["errors"])) == (422, 50)
+    assert refused.json()["detail"].endswith("They are the first 50 of 120.")
 
 
 async def test_bad_text_in_one_row_of_a_partial_batch_fails_alone(tenant):

@@ -12,6 +12,7 @@ from saas.db.doctor import (
     inspect_role,
     inspect_version,
     is_serving,
+    revision_fault,
 )
 from saas.db.doctor_findings import Findings
 from saas.db.migrate import head_revision
@@ -234,6 +235,7 @@ def test_a_sound_installation_has_no_errors_for_either_role(admin: Any, migrated
     assert examine(admin, PLATFORM).errors == ()
     assert check_installation(app, platform).errors == ()
     assert is_serving(app)
+    assert revision_fault(app) is None
 
 
 def test_a_database_that_a_newer_version_migrated_still_serves(admin: Any) -> None:
@@ -309,6 +311,7 @@ def test_a_database_that_is_away_is_one_error(migrated: Any) -> None:
         assert error.startswith("The database cannot be checked: ")
         assert "\n" not in error
     assert not is_serving(away)
+    assert revision_fault(away) is None
 
 
 def test_an_empty_database_does_not_serve(new_database: Any) -> None:
@@ -318,6 +321,7 @@ def test_an_empty_database_does_not_serve(new_database: Any) -> None:
     errors = check_installation(app, platform).errors
 
     assert not is_serving(app)
+    assert revision_fault(app) == errors[0]
     assert f"is at revision none, this version needs {head_revision()}" in errors[0]
     assert "Table projects is missing." in errors
 

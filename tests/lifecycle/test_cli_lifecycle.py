@@ -77,6 +77,8 @@ async def test_tenant_goes_through_its_life(
     table = await answer("tenant", "certificate", slug)
     assert issued["digest"] in table
     assert "audit_log" in table
+    nobody = await refusal("token", "--tenant", slug)
+    assert nobody == f"There is no active owner of tenant {slug}: give --subject."
 
 
 async def test_certificate_that_somebody_has_changed_is_not_believed(

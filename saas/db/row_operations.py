@@ -251,7 +251,7 @@ class RowOperations(Generic[Model, Read]):
         for name in rows[0]:
             if name not in self.writable:
                 faults.append(FieldError(f"/{name}", "unknown_field", "It cannot be written."))
-            elif fault := self._types.fault(name, [row[name] for row in rows]):
+            elif fault := self._types.fault(name, {type(row[name]) for row in rows}):
                 faults.append(fault)
         if faults:
             raise Invalid(errors=faults)

@@ -1,7 +1,8 @@
 """Which Python values a column takes. asyncpg and psycopg would each make something of others: an
 integer column that is given 5.9 holds 5 by the one, and 6 by the other."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType
@@ -31,17 +32,20 @@ class ValueTypes:
     nothing, so those are left to the database."""
 
     def __init__(self, table: Table) -> None:
-        self._wanted = {column.name: _python_type(column) for column in table.c}
+        wanted = {column.name: _python_type(column) for column in table.c}
+        # With the types that need no closer look.
+        self._wanted = {
+            name: (type_, {type_, NoneType}) for name, type_ in wanted.items() if type_ in _TAKEN
+        }
 
-    def fault(self, name: str, values: Collection[Any]) -> FieldError | None:
-        """Why one of `values` cannot be a value of the column, by its type."""
-        wanted = self._wanted[name]
-        taken = _TAKEN.get(wanted)
-        if taken is None:
+    def fault(self, name: str, kinds: AbstractSet[type]) -> FieldError | None:
+        """Why one of these types cannot be that of a value of the column."""
+        if name not in self._wanted:
             return None
-        for given in set(map(type, values)) - {NoneType}:
+        wanted, plain = self._wanted[name]
+        for given in () if kinds <= plain else kinds - plain:
             # To Python a bool is an int, and a datetime a date.
-            if not issubclass(given, taken) or _is_more(given, wanted):
+            if not issubclass(given, _TAKEN[wanted]) or _is_more(given, wanted):
                 message = f"Expected `{wanted.__name__}`, got `{given.__name__}`."
                 return FieldError(f"/{name}", "wrong_type", message)
         return None

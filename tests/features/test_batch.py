@@ -4,37 +4,8 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from batches import batch, created, failures, names, statuses
 from refusals import assert_refused
-
-
-def created(*names, **values):
-    return [{"op": "create", "data": {"name": name, **values}} for name in names]
-
-
-async def batch(tenant, items, **options):
-    resource = options.pop("resource", "projects")
-    return await tenant.post(f"/v1/{resource}/batch", {"items": items, **options})
-
-
-async def names(tenant, query=""):
-    rows = (await tenant.get(f"/v1/projects?limit=100{query}")).json()["items"]
-    return {row["name"] for row in rows}
-
-
-def statuses(answer):
-    return [result["status"] for result in answer.json()["results"]]
-
-
-def failures(answer):
-    """Of each failed item: index, code, and the codes by pointer."""
-    return {
-        result["index"]: (
-            result["error"]["code"],
-            {fault["pointer"]: fault["code"] for fault in result["error"]["errors"]},
-        )
-        for result in answer.json()["results"]
-        if result["status"] == "failed"
-    }
 
 
 async def test_all_operations_work_in_one_atomic_call(tenant):
@@ -168,104 +139,6 @@ async def test_row_that_only_the_database_refuses_fails_alone(tenant):
     assert await names(tenant) == {"Taken", "New 0", "New 2", "Old 1", "Old 3"}
 
 
-@pytest.mark.parametrize("on_conflict", ["update", "skip", "error"])
-async def test_upsert_does_to_a_taken_key_what_was_asked(tenant, on_conflict):
-    there = await tenant.create("projects", name="There", budget_cents=1)
-    same = await tenant.create("projects", name="Same", budget_cents=2)
-    items = [
-        {"op": "upsert", "data": {"name": name, "budget_cents": 2}}
-        for name in ("There", "Same", "New", "New")
-    ]
-
-    answer = await batch(tenant, items, mode="partial", on_conflict=on_conflict)
-
-    expected = {
-        "update": ["updated", "skipped", "created", "failed"],
-        "skip": ["skipped", "skipped", "created", "failed"],
-        "error": ["failed", "failed", "created", "failed"],
-    }
-    assert statuses(answer) == expected[on_conflict]
-    codes = {index: code for index, (code, _) in failures(answer).items()}
-    assert codes[3] == "duplicate"
-    ids = [result["id"] for result in answer.json()["results"]]
-    if on_conflict != "error":
-        assert ids[:2] == [there["id"], same["id"]]
-    now = (await tenant.get(f"/v1/projects/{there['id']}")).json()
-    assert (now["budget_cents"], now["version"]) == ((2, 2) if on_conflict == "update" else (1, 1))
-    unchanged = (await tenant.get(f"/v1/projects/{same['id']}")).json()
-    assert unchanged == same
-
-
-async def test_upsert_changes_the_fields_that_it_names_alone(tenant):
-    values = {"description": "Kept", "is_active": False, "budget_cents": 1}
-    for name in ("One", "Two", "Three", "Four"):
-        await tenant.create("projects", name=name, **values)
-
-    answer = await batch(
-        tenant,
-        [
-            {"op": "upsert", "data": {"name": "One", "budget_cents": 9}},
-            {"op": "upsert", "data": {"name": "Two", "description": None, "is_active": True}},
-            {"op": "upsert", "data": {"name": "Three"}},
-            {"op": "upsert", "data": {"name": "Four", **values}},
-            {"op": "upsert", "data": {"name": "New", "budget_cents": 9}},
-        ],
-    )
-
-    assert statuses(answer) == ["updated", "updated", "skipped", "skipped", "created"]
-    rows = (await tenant.get("/v1/projects?sort=created_at,name")).json()["items"]
-    kept = {row["name"]: {name: row[name] for name in values} for row in rows}
-    assert kept == {
-        "One": values | {"budget_cents": 9},
-        "Two": values | {"description": None, "is_active": True},
-        "Three": values,
-        "Four": values,
-        "New": {"description": None, "is_active": True, "budget_cents": 9},
-    }
-
-
-async def test_upsert_is_one_however_it_is_spelled(tenant):
-    row = await tenant.create("projects", name="Kept", budget_cents=1)
-    body = rb'{"items": [{"op": "\u0075psert", "data": {"name": "Kept", "is_active": false}}]}'
-
-    answer = await tenant(
-        "POST",
-        "/v1/projects/batch",
-        content=body,
-        headers={"Content-Type": "application/json"},
-    )
-
-    assert statuses(answer) == ["updated"]
-    assert (await tenant.get(f"/v1/projects/{row['id']}")).json()["budget_cents"] == 1
-
-
-@pytest.mark.parametrize("on_conflict", ["update", "skip", "error"])
-async def test_key_that_stands_twice_is_a_duplicate_wherever_it_stands(tenant, on_conflict):
-    items = [
-        {"op": "upsert", "data": {"name": "Twice", "budget_cents": 1}},
-        *created("Between"),
-        {"op": "upsert", "data": {"name": "Twice", "budget_cents": 2}},
-    ]
-
-    refused = await batch(tenant, items, on_conflict=on_conflict)
-    kept = await batch(tenant, items, mode="partial", on_conflict=on_conflict)
-
-    assert_refused(refused, 409, "duplicate", {"/items/2/data/name": "duplicate"})
-    assert failures(kept) == {2: ("duplicate", {"/items/2/data/name": "duplicate"})}
-    row = (await tenant.get("/v1/projects?name=Twice")).json()["items"][0]
-    assert (row["budget_cents"], row["version"]) == (1, 1)
-
-
-async def test_upsert_of_a_deleted_key_makes_a_new_row(tenant):
-    gone = await tenant.create("projects", name="Gone")
-    await tenant.delete(f"/v1/projects/{gone['id']}")
-
-    answer = await batch(tenant, [{"op": "upsert", "data": {"name": "Gone"}}])
-
-    assert statuses(answer) == ["created"]
-    assert answer.json()["results"][0]["id"] != gone["id"]
-
-
 async def test_same_row_may_be_changed_again_and_again_in_order(tenant):
     row = await tenant.create("projects", name="First")
     path = f"/v1/projects/{row['id']}"
@@ -394,19 +267,6 @@ async def test_rows_of_another_tenant_are_out_of_reach_of_every_operation(tenant
     assert statuses(mine) == ["created"]
 
     assert (await other_tenant.get("/v1/projects?deleted=include")).json() == before
-
-
-@pytest.mark.parametrize("on_conflict", ["update", "skip"])
-async def test_parallel_upserts_of_the_same_rows_in_any_order_all_succeed(tenant, on_conflict):
-    items = [{"op": "upsert", "data": {"name": f"Row {i:03}"}} for i in range(200)]
-    options = {"mode": "atomic", "on_conflict": on_conflict}
-
-    answers = await asyncio.gather(
-        *(batch(tenant, items[:: (1, -1)[i % 2]], **options) for i in range(8))
-    )
-
-    assert {answer.status_code for answer in answers} == {200}
-    assert sum(statuses(answer).count("created") for answer in answers) == 200
 
 
 @pytest.mark.parametrize("mode", ["atomic", "partial"])

@@ -68,9 +68,16 @@ def main(arguments: list[str] | None = None) -> Any:
 
 def _line(error: ConfigurationError | SaasError) -> str:
     """What it says; where that is "see errors", the errors themselves."""
-    if isinstance(error, SaasError) and error.errors and error.message == error.detail:
-        return "; ".join(f"{fault.pointer}: {fault.message}" for fault in error.errors)
-    return str(error)
+    if not isinstance(error, SaasError) or not error.errors:
+        return str(error)
+    faults = "; ".join(
+        f"{fault.pointer}: {fault.message}" if fault.pointer else fault.message
+        for fault in error.errors
+    )
+    if error.message == error.detail:
+        return faults
+    said, see_errors, _ = error.message.partition("See errors.")
+    return f"{said}{faults}" if see_errors else said
 
 
 if __name__ == "__main__":

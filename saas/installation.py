@@ -11,7 +11,7 @@ from importlib import import_module
 
 import msgspec
 
-from saas.db.roles import APP, MIGRATOR, PLATFORM
+from saas.db.roles import APP, MIGRATOR, PLATFORM, bootstrap
 from saas.dev.postgres import EmbeddedPostgres
 from saas.errors import ConfigurationError
 from saas.private_files import keep
@@ -34,7 +34,7 @@ def resolved(settings: Settings) -> Settings:
 
 def migrator_url() -> str:
     """The address for `alembic`, from the environment or the embedded installation, whose server
-    runs from now on, if only until the end of this process."""
+    runs from now on, if only until the end of this process, and has the roles and the database."""
     settings = load_settings()
     _import_models(settings)
     if settings.migration_database_url is not None:
@@ -44,6 +44,7 @@ def migrator_url() -> str:
     server = EmbeddedPostgres(settings.data_path)
     server.start()
     atexit.register(server.stop)
+    bootstrap(server.dsn(server.superuser, "postgres"))
     return server.dsn(MIGRATOR)
 
 

@@ -10,9 +10,11 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+import rich_click as click
 
 from command_line import Saas
 from saas.app import create_app
+from saas.cli import cli
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.dev.postgres import EmbeddedPostgres
 from saas.settings import Settings
@@ -70,9 +72,9 @@ async def test_tenant_that_cannot_be_is_refused_and_not_made(saas: Saas) -> None
     unknown = await saas("tenant", "create", "pied", "--plan", "gold", *email)
 
     assert taken.refusal == "A tenant with this slug exists already."
-    assert "slug" in shouting.refusal
-    assert "email" in nameless.refusal
-    assert unknown.refusal
+    assert shouting.refusal == "slug: Small letters, digits and hyphens, 3 to 40, a letter first."
+    assert nameless.refusal.startswith("--owner-email: An email address: a name, @ and a domain")
+    assert unknown.refusal == "There is no plan gold."
     rows = (await saas("tenant", "list", "--json")).answer.splitlines()
     slugs = [json.loads(row)["slug"] for row in rows]
     assert (slugs.count("piper"), slugs.count("pied")) == (1, 0)
@@ -85,8 +87,8 @@ async def test_token_of_a_member_opens_the_members_tenant_alone(
     foreign = await other_tenant.create("projects", name="Theirs")
     slug = tenant.body["tenant"]["slug"]
 
-    for subject in ((), ("--subject", tenant.owner_id)):
-        token = (await saas("token", "--tenant", slug, *subject)).answer
+    for name, subject in ((slug, ()), (tenant.tenant_id, ("--subject", tenant.owner_id))):
+        token = (await saas("token", "--tenant", name, *subject)).answer
 
         for id, status in ((project["id"], 200), (foreign["id"], 404)):
             answer = await http.get(f"/v1/projects/{id}", headers=bearer(token))
@@ -108,12 +110,12 @@ async def test_token_that_could_not_be_used_is_refused(saas: Saas, tenant: Any) 
     slug = tenant.body["tenant"]["slug"]
     assert (await saas("token", "--tenant", slug, "--ttl", "60")).answer
 
-    for wish in (
-        ("--tenant", "no-such-tenant"),
-        ("--tenant", slug, "--subject", "nobody"),
-        ("--tenant", slug, "--ttl", "0"),
+    for wish, why in (
+        (("--tenant", "no-such-tenant"), "There is no tenant no-such-tenant."),
+        (("--tenant", slug, "--subject", "nobody"), "--subject: a member's id"),
+        (("--tenant", slug, "--ttl", "0"), ""),
     ):
-        assert (await saas("token", *wish)).refusal
+        assert (await saas("token", *wish)).refusal.startswith(why)
 
 
 async def test_tokens_are_ended_for_a_member_or_everybody(
@@ -137,19 +139,20 @@ async def test_tokens_are_ended_for_a_member_or_everybody(
     ended = await saas("token", "revoke", "--tenant", slug, "--member", tenant.owner_id)
     assert re.fullmatch(r"Tokens issued before \S+ \S+ UTC are refused\.", ended.answer)
     assert await statuses(first) == [401, 200]
-    ended = await saas("token", "revoke", "--tenant", slug, "--json")
+    ended = await saas("token", "revoke", "--tenant", tenant.tenant_id, "--json")
     assert set(json.loads(ended.answer)) == {"tokens_valid_from"}
     assert await statuses(second) == [401, 401]
     assert (await tenant.get("/v1/projects")).status_code == 200
     entries = (await tenant.get("/v1/audit?entity=tenants&limit=1")).json()["items"]
     assert [entry["actor"] for entry in entries] == ["platform:cli"]
 
-    for wish in (
-        ("--tenant", slug, "--member", other_tenant.owner_id),
-        ("--tenant", slug, "--member", "ada"),
-        ("--tenant", "no-such-tenant"),
+    stranger = other_tenant.owner_id
+    for wish, why in (
+        (("--tenant", slug, "--member", stranger), f"There is no member {stranger}."),
+        (("--tenant", slug, "--member", "ada"), "--member: a member's id"),
+        (("--tenant", "no-such-tenant"), "There is no tenant no-such-tenant."),
     ):
-        assert (await saas("token", "revoke", *wish)).refusal
+        assert (await saas("token", "revoke", *wish)).refusal == why
     for misplaced in (("--tenant", slug, "revoke"), ("revoke",)):
         assert (await saas("token", *misplaced)).code == 2
 
@@ -281,6 +284,27 @@ async def test_help_knows_every_command_of_the_readme(saas: Saas) -> None:
             assert re.search(rf"Usage: .*{' '.join((*group, command))}", own)
 
 
+def test_readme_knows_every_command_of_the_help() -> None:
+    section = README.read_text().partition("## The command line")[2].partition("## ")[0]
+    named = [
+        words.split() for words in re.findall(r"`saas ([a-z| -]+)`", " ".join(section.split()))
+    ]
+    known = {" ".join((*group, one)) for *group, last in named for one in last.split("|")}
+
+    assert set(leaves(cli)) - known == set()
+
+
+def leaves(group: click.Group, *words: str) -> Iterator[str]:
+    """What can be called, groups that do something by themselves included."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaves(command, *words, name)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield " ".join((*words, name))
+
+
 async def test_wrong_use_shows_the_right_one(saas: Saas) -> None:
     for arguments in (("tenant", "create", "acme"), ("tenants",), ("url", "root"), ("token", "-x")):
         ran = await saas(*arguments)
@@ -321,10 +345,11 @@ async def test_commands_of_the_page_on_limits_run(saas: Saas) -> None:
 
 
 async def test_plan_that_cannot_be_is_refused_in_a_line(saas: Saas) -> None:
-    assert "rows" in (await saas("plan", "create", "cli-bad", "--rows", "0")).refusal
-    assert "slug" in (await saas("plan", "create", "CLI", "--rows", "1")).refusal
+    assert (await saas("plan", "create", "cli-bad", "--rows", "0")).refusal.startswith("--rows: ")
+    assert (await saas("plan", "create", "CLI", "--rows", "1")).refusal.startswith("slug: ")
     assert "exists already" in (await saas("plan", "create", "free")).refusal
-    assert "no such" in (await saas("plan", "set", "cli-bad", "--rows", "1")).refusal
+    absent = await saas("plan", "set", "cli-bad", "--rows", "1")
+    assert absent.refusal == "There is no plan cli-bad."
     ran = await saas("plan", "set", "free", "--rows", "many")
     assert (ran.code, ran.out) == (2, "")
     assert "many is neither a number nor none" in ran.err

@@ -81,7 +81,7 @@ async def test_invitations_are_listed_and_withdrawn(
     assert (await http.post("/v1/invitations/accept", json=body)).status_code == 422
     assert (await saas("member", "invitations", *of(tenant), "--json")).answer == ""
     again = await saas("member", "uninvite", made["id"], *of(tenant))
-    assert again.refusal == "There is no such resource."
+    assert again.refusal == f"There is no invitation {made['id']}."
     assert "uuid" in (await saas("member", "uninvite", "eve", *of(tenant))).refusal.lower()
 
 
@@ -113,24 +113,28 @@ async def test_member_is_invited_promoted_and_removed(
 async def test_what_cannot_be_done_is_refused_in_a_line(
     saas: Saas, tenant: Any, other_tenant: Any, operator: Any
 ) -> None:
-    foreign = other_tenant.body["api_key"]["id"]
+    foreign, stranger = other_tenant.body["api_key"]["id"], other_tenant.owner_id
 
     for words, why in (
-        (("key", "create", "K", "--permission", "projects:fly"), "permissions/0: There is none"),
-        (("key", "create", " "), "name: "),
+        (
+            ("key", "create", "K", "--permission", "fly"),
+            "there is no permission 'fly': give api_keys",
+        ),
+        (("key", "create", " "), "name: Not only blanks."),
         (("key", "create", "K", "--expires-at", "tomorrow"), "--expires-at: "),
         (("key", "create", "K", "--expires-at", "2020-01-01T00:00:00Z"), "over already"),
         (("key", "rotate", "x"), "x: "),
-        (("key", "rotate", foreign), "no such resource"),
-        (("key", "revoke", foreign), "no such resource"),
-        (("member", "invite", "nobody"), "nobody: "),
+        (("key", "rotate", foreign), f"There is no API key {foreign}."),
+        (("key", "revoke", foreign), f"There is no API key {foreign}."),
+        (("member", "invite", "nobody"), "nobody: An email address: "),
         (("member", "invite", tenant.body["owner"]["email"]), "member of the tenant already"),
-        (("member", "set-role", other_tenant.owner_id, "viewer"), "no such resource"),
-        (("member", "remove", "nobody@x.test"), "no such resource"),
+        (("member", "set-role", stranger, "viewer"), f"There is no member {stranger}."),
+        (("member", "remove", "nobody@x.test"), "There is no member nobody@x.test."),
         (("member", "set-role", tenant.owner_id, "admin"), "last active owner"),
     ):
         assert why in (await saas(*words, *of(tenant))).refusal
-    assert (await saas("member", "list", "--tenant", "no-such-tenant")).refusal
+    unknown = await saas("member", "list", "--tenant", "nobody")
+    assert unknown.refusal == "There is no tenant nobody."
     assert (await operator.delete(f"/v1/admin/tenants/{other_tenant.tenant_id}")).status_code == 202
     for words in (("key", "create", "K"), ("member", "list")):
         assert "is deleted" in (await saas(*words, *of(other_tenant))).refusal

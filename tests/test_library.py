@@ -60,11 +60,12 @@ def shop(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
         migration_database_url=postgres.dsn(MIGRATOR, "shop"),
     )
     settings["MIGRATOR_URL"] = postgres.dsn(MIGRATOR, "shop")
-    settings["PYTHONPATH"] = f"{ROOT}{os.pathsep}{folder}"
+    settings["PYTHONPATH"] = str(ROOT)
     settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shop = Shop(folder, settings, [])
     (commands,) = blocks("sh")
     shop.said.extend(shop.run("sh", "-ec", commands).splitlines())
+    settings["PYTHONPATH"] = f"{folder}{os.pathsep}{ROOT}"
     return shop
 
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import msgspec
 import rich_click as click
 from rich.markup import escape
 
@@ -16,10 +15,10 @@ from saas.commands.on_database import (
     show_rows,
     with_database,
 )
+from saas.commands.refusals import checked, naming
 from saas.db.database import Database
 from saas.db.query import MAX_LIMIT, ListQuery
 from saas.db.transaction import platform_transaction
-from saas.errors import ConfigurationError
 from saas.settings import Settings
 from saas.tenancy.access_grants import (
     AccessRead,
@@ -47,10 +46,8 @@ def access() -> None:
 def open_tenant(tenant: str, reason: str, minutes: int, write: bool, as_json: bool) -> None:
     """Print a credential for the tenant's own routes, shown this once."""
     ends = datetime.now(UTC) + timedelta(minutes=minutes)
-    try:
-        wish = msgspec.convert({"reason": reason, "expires_at": ends, "write": write}, AccessWish)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(str(error)) from None
+    given = {"reason": reason, "expires_at": ends, "write": write}
+    wish = checked(given, AccessWish, {"/reason": "--reason"})
 
     async def work(database: Database, _: Settings) -> OpenedAccess:
         id = (await find_tenant(database, tenant)).id
@@ -95,7 +92,8 @@ def revoke(tenant: str, grant: UUID, as_json: bool) -> None:
     async def work(database: Database, _: Settings) -> None:
         id = (await find_tenant(database, tenant)).id
         async with platform_transaction(database):
-            await revoke_access(id, grant, operator=ACTOR)
+            with naming(f"access {grant} to tenant {tenant}"):
+                await revoke_access(id, grant, operator=ACTOR)
 
     with_database(work)
     show_ended(grant, as_json)

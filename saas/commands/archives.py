@@ -15,6 +15,7 @@ from rich.text import Text
 
 from saas.commands.lifecycle import ACTOR, as_json_option
 from saas.commands.on_database import err, find_tenant, out, print_json, with_database
+from saas.commands.refusals import checked
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import ConfigurationError
@@ -114,10 +115,8 @@ ARCHIVES = (export_archive, import_archive)
 
 def _wish_of(given: dict[str, Any]) -> Wish:
     for name, kind in (("slug", Slug), ("plan", PlanSlug)):
-        try:
-            msgspec.convert(given[name], kind | None)
-        except msgspec.ValidationError as fault:
-            raise ConfigurationError(f"--{name}: {fault}") from None
+        if given[name] is not None:
+            checked(given[name], kind, f"--{name}")
     return Wish(**given)
 
 

@@ -1,5 +1,6 @@
 """The commands about the database and its secrets."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,8 @@ from saas.db.doctor import check_installation
 from saas.db.migrate import migrate as run_migrations
 from saas.db.roles import APP, LOGIN_ROLES, MIGRATOR, PLATFORM
 from saas.db.roles import bootstrap as run_bootstrap
+from saas.dev.home import recorded_home
+from saas.dev.postmaster import find_postmaster
 from saas.dev.running import running_database
 from saas.errors import ConfigurationError
 from saas.installation import resolved
@@ -115,8 +118,12 @@ def doctor(reconciles: bool, repairs: bool, tenant: str | None, as_json: bool) -
 @click.command()
 @click.argument("role", type=click.Choice(["app", "platform", "migrator"]), default="app")
 def url(role: str) -> None:
-    """Print the database address of the running installation, for psql and other tools."""
-    settings = resolved(load_settings())
+    """Print the database address of the installation, for psql and other tools. The embedded
+    server must run."""
+    given = load_settings()
+    if given.is_embedded:
+        _require_running(given.data_path)
+    settings = resolved(given)
     addresses = {
         "app": settings.database_url,
         "platform": settings.platform_database_url,
@@ -125,3 +132,13 @@ def url(role: str) -> None:
     if addresses[role] is None:
         raise ConfigurationError(f"no database address is set for {role}")
     click.echo(addresses[role])
+
+
+def _require_running(data_path: Path) -> None:
+    """Raises ConfigurationError where the address would be that of nothing."""
+    home = recorded_home(Path(os.path.realpath(data_path)))
+    if find_postmaster(home / "pg") is None:
+        raise ConfigurationError(
+            f"no installation runs in {data_path}: start it (`make run`, `saas dev`), or name the "
+            "folder of the one that does in SAAS_DATA_DIR"
+        )

@@ -1,20 +1,20 @@
 """An operator's work inside one tenant: the same code as the API's, as `platform:cli`."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-import msgspec
 import rich_click as click
 from rich.markup import escape
 
 from saas.app import RESOURCES
 from saas.auth.permissions import PermissionCatalogue
 from saas.commands.on_database import find_tenant, with_database
+from saas.commands.refusals import checked
 from saas.context import Principal, acting_as
 from saas.db.database import Database
 from saas.db.transaction import transaction
-from saas.errors import ConfigurationError, WrongTenantStatus
+from saas.errors import WrongTenantStatus
 from saas.settings import Settings
 from saas.tenancy.lifecycle_statements import OPEN
 
@@ -44,14 +44,6 @@ def in_tenant(name: str, work: Callable[[Settings], Awaitable[Result]]) -> Resul
                 return await work(settings)
 
     return with_database(enter)
-
-
-def checked(value: Any, kind: Any, name: str) -> Any:
-    """`value`, as the body of a request would have to hold it. Raises ConfigurationError."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{name}: {error}") from None
 
 
 def row_id(text: str) -> UUID:

@@ -11,13 +11,14 @@ from saas.commands.in_tenant import (
     as_json,
     catalogue,
     cell,
-    checked,
     in_tenant,
     of_tenant,
     row_id,
 )
 from saas.commands.on_database import minute, out, print_json, show_ended, show_rows
+from saas.commands.refusals import checked, naming
 from saas.db.query import MAX_LIMIT
+from saas.errors import ConfigurationError
 from saas.settings import Settings
 from saas.tenancy.api_keys import MOST_OVERLAP_SECONDS, ApiKeys, KeyWish, NewApiKey
 from saas.tenancy.fields import Name
@@ -43,7 +44,7 @@ def create_key(
     """Make a key that follows no member, and show it this once."""
     wish = KeyWish(
         checked(name, Name, "name"),
-        permissions or None,
+        _known(permissions) or None,
         None if expires_at is None else checked(expires_at, _Time, "--expires-at"),
     )
 
@@ -68,7 +69,8 @@ def rotate_key(id: str, slug: str, overlap: int, as_json: bool) -> None:
     """Give a key another secret, and show it this once."""
 
     async def work(_: Settings) -> NewApiKey:
-        return await ApiKeys(catalogue()).rotate(row_id(id), overlap_seconds=overlap)
+        with naming(f"API key {id}"):
+            return await ApiKeys(catalogue()).rotate(row_id(id), overlap_seconds=overlap)
 
     _show_new(in_tenant(slug, work), as_json)
 
@@ -81,7 +83,8 @@ def revoke_key(id: str, slug: str, as_json: bool) -> None:
     """End a key: within 5 s it is refused everywhere."""
 
     async def work(_: Settings) -> UUID:
-        await ApiKeys(catalogue()).revoke(row_id(id))
+        with naming(f"API key {id}"):
+            await ApiKeys(catalogue()).revoke(row_id(id))
         return row_id(id)
 
     show_ended(in_tenant(slug, work), as_json)
@@ -106,6 +109,17 @@ def list_keys(slug: str, as_json: bool) -> None:
     keys = in_tenant(slug, work)
     columns = ("name", "permissions", "expires", "last used")
     show_rows(keys, columns, _cells, as_json=as_json)
+
+
+def _known(permissions: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises ConfigurationError naming all that there are."""
+    known = catalogue().all
+    for permission in permissions:
+        if permission not in known:
+            raise ConfigurationError(
+                f"there is no permission {permission!r}: give {', '.join(sorted(known))}"
+            )
+    return permissions
 
 
 def _cells(row: ApiKeyRead) -> tuple[str, ...]:

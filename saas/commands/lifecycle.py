@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from saas.commands.on_database import err, find_tenant, out, print_json, with_database
+from saas.commands.refusals import naming, naming_plan
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
 from saas.errors import PurgeRunning, Unavailable
@@ -63,7 +64,9 @@ def resume(tenant: str, as_json: bool) -> None:
 def set_plan(tenant: str, plan: str, as_json: bool) -> None:
     """Change a tenant's plan, everywhere within 5 s."""
     changes = TenantChanges(plan=plan)
-    _print_tenant(_changed(tenant, lambda id: lifecycle.change(id, changes, actor=ACTOR)), as_json)
+    with naming_plan(plan):
+        row = _changed(tenant, lambda id: lifecycle.change(id, changes, actor=ACTOR))
+    _print_tenant(row, as_json)
 
 
 @click.command()
@@ -113,9 +116,10 @@ def certificate(tenant: str, as_json: bool) -> None:
     """Print the certificate of a tenant's deletion, by slug or id."""
 
     async def work(database: Database, _: Settings) -> Certificate:
-        id = (await find_tenant(database, tenant)).id
+        row = await find_tenant(database, tenant)
         async with platform_transaction(database):
-            return await certificate_of(id)
+            with naming(f"certificate of tenant {tenant}, which is {row.status}"):
+                return await certificate_of(row.id)
 
     _print_certificate(with_database(work), as_json)
 

@@ -9,12 +9,12 @@ from saas.commands.in_tenant import (
     as_json,
     catalogue,
     cell,
-    checked,
     in_tenant,
     of_tenant,
     row_id,
 )
 from saas.commands.on_database import minute, out, print_json, show_ended, show_rows
+from saas.commands.refusals import checked, naming
 from saas.db.query import MAX_LIMIT
 from saas.db.where import where
 from saas.errors import NotFound
@@ -135,17 +135,19 @@ def revoke_invitation(invitation: str, slug: str, as_json: bool) -> None:
 
     async def work(settings: Settings) -> UUID:
         id = row_id(invitation)
-        await Invitations(catalogue(), invitation_tokens(settings)).revoke(id)
+        with naming(f"invitation {id}"):
+            await Invitations(catalogue(), invitation_tokens(settings)).revoke(id)
         return id
 
     show_ended(in_tenant(slug, work), as_json)
 
 
 async def _found(member: str) -> MemberRead:
-    """The live member of this id or address. Raises NotFound."""
-    if "@" not in member:
-        return await repository.get(row_id(member))
-    page = await repository.list(where(email=canonical_email(member)))
-    if not page.items:
-        raise NotFound
-    return page.items[0]
+    """The live member of this id or address. Raises NotFound, which names it."""
+    with naming(f"member {member}"):
+        if "@" not in member:
+            return await repository.get(row_id(member))
+        page = await repository.list(where(email=canonical_email(member)))
+        if not page.items:
+            raise NotFound
+        return page.items[0]

@@ -3,15 +3,14 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 import rich_click as click
 from rich.markup import escape
 from rich.table import Column, Table
 
 from saas.commands.on_database import out, print_json, with_database
+from saas.commands.refusals import checked, naming
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
-from saas.errors import ConfigurationError
 from saas.limits import Limits
 from saas.settings import Settings
 from saas.tenancy.plans import NewPlan, PlanChange, PlanRead, change_plan, create_plan, plans
@@ -19,6 +18,8 @@ from saas.tenancy.plans import NewPlan, PlanChange, PlanRead, change_plan, creat
 # Those of the meters are no single number; the API takes them.
 _LIMITS = tuple(name for name in Limits.__struct_fields__ if name != "meters")
 _NONE = "none"
+_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _LIMITS}
+_NAMES = {"/slug": "slug", "/name": "--name"} | {f"/limits/{n}": _OPTIONS[n] for n in _LIMITS}
 
 
 class _LimitType(click.ParamType[Any]):
@@ -37,7 +38,7 @@ class _LimitType(click.ParamType[Any]):
 
 def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
     for name in reversed(_LIMITS):
-        option = click.option(f"--{name.replace('_', '-')}", name, type=_LimitType())
+        option = click.option(_OPTIONS[name], name, type=_LimitType())
         command = option(command)
     return command
 
@@ -61,7 +62,7 @@ def list_plans(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def create(slug: str, name: str | None, as_json: bool, **limits: Any) -> None:
     """Make a plan; a limit that is not given is none."""
-    wish = _checked({"slug": slug, "name": name or slug, "limits": _given(limits)}, NewPlan)
+    wish = checked({"slug": slug, "name": name or slug, "limits": _given(limits)}, NewPlan, _NAMES)
     _show([_carry_out(lambda: create_plan(wish))], as_json=as_json)
 
 
@@ -73,8 +74,10 @@ def create(slug: str, name: str | None, as_json: bool, **limits: Any) -> None:
 def change(slug: str, name: str | None, as_json: bool, **limits: Any) -> None:
     """Change a plan; its tenants feel it within five seconds. What is not given stays as it is."""
     wish = {"limits": _given(limits)} | ({"name": name} if name else {})
-    checked = _checked(wish, PlanChange)
-    _show([_carry_out(lambda: change_plan(slug, checked))], as_json=as_json)
+    changes = checked(wish, PlanChange, _NAMES)
+    with naming(f"plan {slug}"):
+        changed = _carry_out(lambda: change_plan(slug, changes))
+    _show([changed], as_json=as_json)
 
 
 def _given(limits: dict[str, Any]) -> dict[str, int | None]:
@@ -83,13 +86,6 @@ def _given(limits: dict[str, Any]) -> dict[str, int | None]:
         for name, value in limits.items()
         if value is not None
     }
-
-
-def _checked(wish: dict[str, Any], kind: Any) -> Any:
-    try:
-        return msgspec.convert(wish, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(str(error)) from None
 
 
 def _carry_out(question: Callable[[], Awaitable[Any]]) -> Any:

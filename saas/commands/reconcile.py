@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from saas.commands.on_database import err, find_tenant, out, print_json, with_database
 from saas.db.database import Database
-from saas.errors import NotFound, SaasError
+from saas.errors import SaasError, WrongTenantStatus
 from saas.usage.truth import Comparison, FiguredTenant, compare, repair, tenants_with_figures
 
 
@@ -78,7 +78,9 @@ async def _chosen(database: Database, name: str | None) -> list[FiguredTenant]:
     wanted = await find_tenant(database, name)
     chosen = [tenant for tenant in tenants if tenant.id == wanted.id]
     if not chosen:  # It is purged, or being purged: "no drift" would say that it was looked at.
-        raise NotFound()
+        raise WrongTenantStatus(
+            f"Tenant {name} is {wanted.status}: it has no figures any more.", wanted.status
+        )
     return chosen
 
 

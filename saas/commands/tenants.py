@@ -1,6 +1,5 @@
 """The commands about tenants: the same code as the API's, in the operator's terminal."""
 
-import msgspec
 import rich_click as click
 from rich.markup import escape
 from rich.table import Column, Table
@@ -9,12 +8,20 @@ from saas.commands.access import access
 from saas.commands.archives import ARCHIVES
 from saas.commands.lifecycle import COMMANDS
 from saas.commands.on_database import out, print_json, with_database
+from saas.commands.refusals import checked, naming_plan
 from saas.db.database import Database
 from saas.db.transaction import platform_transaction
-from saas.errors import ConfigurationError
 from saas.settings import Settings, load_settings
 from saas.tenancy.directory import TenantRead, all_tenants
 from saas.tenancy.onboarding import Onboard, Onboarded, onboard
+
+_NAMES = {
+    "/slug": "slug",
+    "/name": "--name",
+    "/plan": "--plan",
+    "/owner/email": "--owner-email",
+    "/owner/name": "--owner-name",
+}
 
 
 @click.group()
@@ -44,14 +51,12 @@ def create_tenant(
         "plan": plan,
         "owner": {"email": owner_email, "name": owner_name or owner_email},
     }
-    try:
-        checked = msgspec.convert(wish, Onboard)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(str(error)) from None
+    asked = checked(wish, Onboard, _NAMES)
 
     async def work(database: Database, _: Settings) -> Onboarded:
         async with platform_transaction(database):
-            return await onboard(checked, actor="platform:cli")
+            with naming_plan(plan):
+                return await onboard(asked, actor="platform:cli")
 
     settings = load_settings()
     # A fresh embedded installation is made on the way; nobody's own server is migrated unasked.

@@ -4,19 +4,20 @@ from uuid import UUID
 
 import rich_click as click
 
-from saas.commands.on_database import print_json, with_database
+from saas.commands.on_database import find_tenant, print_json, with_database
+from saas.commands.refusals import naming
 from saas.context import Principal, acting_as
 from saas.db.database import Database
-from saas.db.transaction import platform_transaction, transaction
+from saas.db.transaction import transaction
 from saas.errors import ConfigurationError
 from saas.identity import token_issuer
 from saas.settings import Settings
-from saas.tenancy.directory import first_owner, tenant_by_slug
+from saas.tenancy.directory import first_owner
 from saas.tenancy.revocation import Revoked, revoke_member_tokens, revoke_tenant_tokens
 
 
 @click.group(invoke_without_command=True)
-@click.option("--tenant", "slug", help="The tenant's slug; without it a platform token.")
+@click.option("--tenant", "slug", help="The tenant's slug or id; without it a platform token.")
 @click.option(
     "--subject",
     help="A member's id or key:<id>, or an operator's name.  [default: the first owner, or cli]",
@@ -31,10 +32,13 @@ def token(context: click.Context, slug: str | None, subject: str | None, ttl_sec
         return
 
     async def work(database: Database, settings: Settings) -> str:
-        tenant_id = await _tenant_id(database, slug) if slug else None
-        default = str(await _first_owner(database, tenant_id)) if tenant_id else "cli"
+        tenant_id = (await find_tenant(database, slug)).id if slug else None
         if tenant_id and subject:
             _as_id(subject.removeprefix("key:"), "--subject: a member's id or key:<id>")
+        default = "cli"
+        if tenant_id and not subject:
+            with naming(f"active owner of tenant {slug}: give --subject"):
+                default = str(await _first_owner(database, tenant_id))
         audience = settings.jwt_audience if tenant_id else settings.platform_audience
         issuer = token_issuer(settings, audience, requires_tenant=tenant_id is not None)
         return issuer.issue(subject or default, tenant_id=tenant_id, ttl_seconds=ttl_seconds)
@@ -43,7 +47,7 @@ def token(context: click.Context, slug: str | None, subject: str | None, ttl_sec
 
 
 @token.command()
-@click.option("--tenant", "slug", required=True, help="The tenant's slug.")
+@click.option("--tenant", "slug", required=True, help="The tenant's slug or id.")
 @click.option("--member", help="A member's id.  [default: everybody, API keys' tokens too]")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def revoke(slug: str, member: str | None, as_json: bool) -> None:
@@ -51,12 +55,14 @@ def revoke(slug: str, member: str | None, as_json: bool) -> None:
     member_id = _as_id(member, "--member: a member's id") if member else None
 
     async def work(database: Database, _: Settings) -> Revoked:
-        who = Principal(tenant_id=await _tenant_id(database, slug), actor="platform:cli")
+        tenant = await find_tenant(database, slug)
+        who = Principal(tenant_id=tenant.id, actor="platform:cli")
         with acting_as(who):
             async with transaction(database):
                 if member_id is None:
                     return await revoke_tenant_tokens()
-                return await revoke_member_tokens(member_id)
+                with naming(f"member {member}"):
+                    return await revoke_member_tokens(member_id)
 
     valid_from = with_database(work).tokens_valid_from
     if as_json:
@@ -70,11 +76,6 @@ def _as_id(text: str, what: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise ConfigurationError(what) from None
-
-
-async def _tenant_id(database: Database, slug: str) -> UUID:
-    async with platform_transaction(database):
-        return (await tenant_by_slug(slug)).id
 
 
 async def _first_owner(database: Database, tenant_id: UUID) -> UUID:

@@ -1,18 +1,17 @@
 """Is this installation as isolated as it claims? Asked before the app serves, and by
-`saas doctor`. The questions to the catalogues are in `doctor_checks.py`."""
+`saas doctor`. The questions to the catalogues are in `doctor_checks.py`, the comparison with the
+models in `doctor_drift.py`."""
 
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 import psycopg
 
-from saas.db.catalog import DEFINER_FUNCTIONS, Catalogue, read_catalogue, required_function
 from saas.db.doctor_checks import DATABASE_CHECKS, ROLE_CHECKS, Check
-from saas.db.drift import security_changes
+from saas.db.doctor_drift import guarded_tables, inspect_models
+from saas.db.doctor_findings import Findings
 from saas.db.migrate import current_revision, head_revision, known_revisions
-from saas.db.models import Base, tenant_tables
-from saas.db.rls import required_security
+from saas.db.models import tenant_tables
 from saas.db.roles import (
     APP,
     DENIED_FUNCTIONS,
@@ -23,17 +22,6 @@ from saas.db.roles import (
 )
 
 _CONNECT_SECONDS = 10
-
-
-class Findings(msgspec.Struct, frozen=True):
-    """Sentences of one line. With an error the app must not serve; a warning is for the
-    operator."""
-
-    errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def __add__(self, other: "Findings") -> "Findings":
-        return Findings(self.errors + other.errors, self.warnings + other.warnings)
 
 
 def check_installation(app_url: str, platform_url: str, *, environment: str = "dev") -> Findings:
@@ -61,6 +49,17 @@ def is_serving(app_url: str) -> bool:
     return current == head_revision() or _is_ahead(current)
 
 
+def revision_fault(app_url: str) -> str | None:
+    """The sentence on a database that is not migrated as this code needs it; None where it is, and
+    where it cannot be asked."""
+    try:
+        with _connect(app_url) as connection:
+            findings, _ = _inspect_revision(connection)
+    except psycopg.Error:
+        return None
+    return next(iter(findings.errors), None)
+
+
 def inspect_role(connection: psycopg.Connection[Any], role: str) -> Findings:
     """What the role of this connection could do beyond what `role` may."""
     return _ask(connection, ROLE_CHECKS, {"role": role})
@@ -72,12 +71,12 @@ def inspect_database(connection: psycopg.Connection[Any], *, environment: str = 
     if version.errors:
         return version
     revision, is_ahead = _inspect_revision(connection)
-    drift = _drift(read_catalogue(connection), is_ahead=is_ahead)
-    declared = [table.name for table in _guarded_tables()]
+    drift = inspect_models(connection, is_ahead=is_ahead, is_behind=bool(revision.errors))
+    declared = [table.name for table in guarded_tables()]
     tenants = [table.name for table in tenant_tables()]
     names = {"declared": declared, "tenant_tables": tenants}
     asked = _ask(connection, DATABASE_CHECKS, names, is_ahead=is_ahead)
-    return version + revision + drift + _missing_keys(connection) + asked
+    return version + revision + drift + asked
 
 
 def inspect_version(version: int, *, environment: str) -> Findings:
@@ -111,56 +110,6 @@ def _inspect_revision(connection: psycopg.Connection[Any]) -> tuple[Findings, bo
 
 def _is_ahead(revision: str | None) -> bool:
     return revision is not None and revision not in known_revisions()
-
-
-def _drift(catalogue: Catalogue, *, is_ahead: bool) -> Findings:
-    errors: list[str] = []
-    warnings: list[str] = []
-    for table in _guarded_tables():
-        actual, required = catalogue.tables.get(table.name), required_security(table)
-        if actual is None or required is None:
-            errors.append(f"Table {table.name} is missing.")
-            continue
-        changes = security_changes(actual, required)
-        for change in changes.removals + changes.additions:
-            # A newer version may have added columns, and so grants; its policies are the same.
-            is_grant = change.do.startswith(("GRANT", "REVOKE"))
-            (warnings if is_ahead and is_grant else errors).append(
-                f"Table {table.name} is not guarded as its model says; needed: {change.do}."
-            )
-    for function in DEFINER_FUNCTIONS:
-        if catalogue.functions.get(function.signature) != required_function(function):
-            (warnings if is_ahead else errors).append(
-                f"Function {function.signature} is missing or not that of this version."
-            )
-    return Findings(tuple(errors), tuple(warnings))
-
-
-def _missing_keys(connection: psycopg.Connection[Any]) -> Findings:
-    """Foreign keys are what keeps a row from naming another tenant's; unique indexes keep names."""
-    found = connection.execute("""
-        SELECT conname FROM pg_constraint
-        WHERE connamespace = 'public'::regnamespace AND convalidated
-        UNION SELECT relname FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid
-        WHERE relnamespace = 'public'::regnamespace AND indisvalid""")
-    present = {row[0] for row in found}
-    needed = [
-        (table.name, str(key.name))
-        for table in _guarded_tables()
-        for key in (*table.constraints, *table.indexes)
-        if key.name is not None
-    ]
-    return Findings(
-        tuple(
-            f"{name} of table {table} is missing or not valid."
-            for table, name in needed
-            if name not in present
-        )
-    )
-
-
-def _guarded_tables() -> list[Any]:
-    return [table for table in Base.metadata.sorted_tables if required_security(table)]
 
 
 def _ask(

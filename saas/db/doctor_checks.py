@@ -89,8 +89,12 @@ ROLE_CHECKS = (
 DATABASE_CHECKS = (
     Check(
         f"""
-    SELECT format('Table %%s has a tenant_id, but no model declares it, so nothing guards it.',
-                  c.oid::regclass)
+    SELECT format('Table %%s has a tenant_id, but no model declares it, %%s. Name the module of '
+                  'its model in SAAS_MODELS.', c.oid::regclass,
+                  CASE WHEN relrowsecurity AND relforcerowsecurity
+                            AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)
+                       THEN 'so whether its policies are right is unknown'
+                       ELSE 'and no row-level security guards it' END)
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
     WHERE NOT attisdropped AND relkind IN ('r', 'p', 'f') AND NOT relispartition
       AND NOT (relnamespace = 'public'::regnamespace AND relname = ANY (%(declared)s))

@@ -81,7 +81,7 @@ async def test_what_is_no_file_stays_what_it_is(saas: Any, tenant: Any, slug: st
 
 async def test_wrong_wish_is_refused_in_a_line(saas: Any, slug: str) -> None:
     for words, reason in (
-        (("--tenant", "nobody", "projects"), "no such resource"),
+        (("--tenant", "nobody", "projects"), "There is no tenant nobody."),
         (("--tenant", slug, "planets"), "give projects, tasks"),
         (("--tenant", slug, "projects", "--filter", "planet=x"), "Allowed: id"),
         (("--tenant", slug, "projects", "--filter", "limit=5"), "no pages"),

@@ -206,9 +206,9 @@ async def test_wrong_wish_is_refused_in_a_line(saas: Any, slug: str, put: Any) -
     put("none.csv", "")
 
     for words, reason in (
-        (("--tenant", "nobody", "projects", file), "no such resource"),
+        (("--tenant", "nobody", "projects", file), "There is no tenant nobody."),
         (("--tenant", slug, "planets", file), "give projects, tasks"),
-        (("--tenant", slug, "tasks", file), "does not name the columns"),
+        (("--tenant", slug, "tasks", file), "does not name the columns. /"),
         (("--tenant", slug, "projects", "none.csv"), "name the columns"),
         (("--tenant", slug, "projects", file, "--mapping", "name"), "NAME=COLUMN"),
         (("--tenant", slug, "projects", file, "--delimiter", "||"), "one ASCII character"),

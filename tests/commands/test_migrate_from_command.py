@@ -124,7 +124,7 @@ async def test_what_cannot_be_migrated_is_refused_in_a_line(
     command, url, *_ = commands[1]
 
     for words, reason in (
-        ((url, "--tenant", "nobody", "--map", "users.toml"), "no such resource"),
+        ((url, "--tenant", "nobody", "--map", "users.toml"), "There is no tenant nobody."),
         ((url, "--tenant", slug, "--map", "no.toml"), "cannot read no.toml"),
         ((url, "--tenant", slug, "--map", "odd.toml"), "odd.toml: Object"),
         ((url, "--tenant", slug, "--map", "none.toml"), "at least one [[table]]"),

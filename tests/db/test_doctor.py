@@ -7,13 +7,14 @@ import psycopg
 import pytest
 
 from saas.db.doctor import (
-    Findings,
     check_installation,
     inspect_database,
     inspect_role,
     inspect_version,
     is_serving,
+    revision_fault,
 )
+from saas.db.doctor_findings import Findings
 from saas.db.migrate import head_revision
 from saas.db.roles import APP, MIGRATOR, OWNER, PATCHED_SERVER_VERSION, PLATFORM
 
@@ -49,7 +50,10 @@ DATABASE_FAULTS = {
     "revision": ("DELETE FROM alembic_version", "is at revision none, this version needs"),
     "no revision": ("DROP TABLE alembic_version", "is at revision none"),
     "revision hidden": ("REVOKE ALL ON alembic_version FROM saas_app", "may not read alembic_v"),
-    "table missing": ("DROP TABLE tasks", "Table tasks is missing"),
+    "table missing": (
+        "DROP TABLE tasks",
+        "Table tasks is missing: write a migration (`alembic revision --autogenerate`) and run",
+    ),
     "row security off": ("ALTER TABLE tasks DISABLE ROW LEVEL SECURITY", "ENABLE ROW LEVEL"),
     "not forced": ("ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"),
     "policy gone": ("DROP POLICY tenant_isolation ON tasks", "CREATE POLICY tenant_isolation"),
@@ -84,7 +88,22 @@ DATABASE_FAULTS = {
         "Function begin_import(origin jsonb) is missing or not that",
     ),
     "import function gone": ("DROP FUNCTION is_importing()", "Function is_importing() is missing"),
-    "undeclared table": ("CREATE TABLE forgotten (tenant_id uuid)", "forgotten has a tenant_id"),
+    "undeclared table": (
+        "CREATE TABLE forgotten (tenant_id uuid)",
+        "Table forgotten has a tenant_id, but no model declares it, and no row-level security "
+        "guards it. Name the module of its model in SAAS_MODELS.",
+    ),
+    "undeclared table with a policy that is not forced": (
+        "CREATE TABLE forgotten (tenant_id uuid); CREATE POLICY p ON forgotten;"
+        "ALTER TABLE forgotten ENABLE ROW LEVEL SECURITY",
+        "and no row-level security guards it",
+    ),
+    "undeclared table with policies": (
+        "CREATE TABLE forgotten (tenant_id uuid); CREATE POLICY p ON forgotten;"
+        "ALTER TABLE forgotten ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "Table forgotten has a tenant_id, but no model declares it, so whether its policies are "
+        "right is unknown. Name the module of its model in SAAS_MODELS.",
+    ),
     "undeclared elsewhere": (
         "CREATE SCHEMA side; CREATE TABLE side.forgotten (tenant_id uuid)",
         "Table side.forgotten has a tenant_id",
@@ -216,6 +235,7 @@ def test_a_sound_installation_has_no_errors_for_either_role(admin: Any, migrated
     assert examine(admin, PLATFORM).errors == ()
     assert check_installation(app, platform).errors == ()
     assert is_serving(app)
+    assert revision_fault(app) is None
 
 
 def test_a_database_that_a_newer_version_migrated_still_serves(admin: Any) -> None:
@@ -252,6 +272,22 @@ def test_objects_that_are_no_danger_are_no_fault(admin: Any) -> None:
     assert found.errors == ()
 
 
+def test_a_column_without_a_migration_is_told_before_what_follows(admin: Any) -> None:
+    advice = "write a migration (`alembic revision --autogenerate`) and run `saas migrate`."
+
+    admin.execute("ALTER TABLE tasks DROP COLUMN due_on; REVOKE SELECT ON tasks FROM saas_app")
+    found = examine(admin)
+
+    assert found.errors[0] == f"Table tasks lacks the column due_on: {advice}"
+    assert any("needed: GRANT SELECT ON tasks TO saas_app." in error for error in found.errors)
+    assert not any("(due_on" in error for error in found.errors), found.errors
+    # Where migrations wait to be run, none is to be written.
+    admin.execute("UPDATE alembic_version SET version_num = '0001'")
+    behind = examine(admin).errors
+    assert behind[0].endswith("run `saas migrate`.")
+    assert behind[1] == "Table tasks lacks the column due_on."
+
+
 def test_a_url_of_another_role_is_refused(migrated: Any) -> None:
     app, platform = migrated.url(APP), migrated.url(PLATFORM)
     superuser = migrated.url("saas_root")
@@ -275,6 +311,7 @@ def test_a_database_that_is_away_is_one_error(migrated: Any) -> None:
         assert error.startswith("The database cannot be checked: ")
         assert "\n" not in error
     assert not is_serving(away)
+    assert revision_fault(away) is None
 
 
 def test_an_empty_database_does_not_serve(new_database: Any) -> None:
@@ -284,6 +321,7 @@ def test_an_empty_database_does_not_serve(new_database: Any) -> None:
     errors = check_installation(app, platform).errors
 
     assert not is_serving(app)
+    assert revision_fault(app) == errors[0]
     assert f"is at revision none, this version needs {head_revision()}" in errors[0]
     assert "Table projects is missing." in errors
 

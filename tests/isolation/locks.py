@@ -86,7 +86,8 @@ def _take_out_policies(administrator: psycopg.Connection[Any]) -> None:
 
 def _silence_boot_check(settings: Any, patch: pytest.MonkeyPatch) -> None:
     from saas import app  # noqa: PLC0415 - see above
-    from saas.db.doctor import Findings, check_installation  # noqa: PLC0415
+    from saas.db.doctor import check_installation  # noqa: PLC0415
+    from saas.db.doctor_findings import Findings  # noqa: PLC0415
 
     found = check_installation(settings.database_url, settings.platform_database_url)
     if not found.errors:

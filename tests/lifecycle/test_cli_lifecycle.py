@@ -41,9 +41,9 @@ async def test_tenant_is_shown_by_slug_or_id(answer, refusal, operator, tenant, 
     assert shown == (await operator.get(f"/v1/admin/tenants/{tenant.tenant_id}")).json()
     assert json.loads(await answer("tenant", "show", tenant.tenant_id, "--json")) == shown
     assert slug in await answer("tenant", "show", slug)
-    assert await refusal("tenant", "show", "no-such-tenant") == "There is no such resource."
+    assert await refusal("tenant", "show", "no-such") == "There is no tenant no-such."
     absent = "01a1fd84-b89a-775a-92f8-e3c2b3437621"
-    assert await refusal("tenant", "show", absent) == "There is no such resource."
+    assert await refusal("tenant", "show", absent) == f"There is no tenant {absent}."
 
 
 async def test_tenant_goes_through_its_life(
@@ -64,7 +64,8 @@ async def test_tenant_goes_through_its_life(
     assert deleted["status"] == "deleting"
     assert await status_of(tenant.key) == 401
     assert "grace period of this tenant ends at" in await refusal("tenant", "purge", slug)
-    assert await refusal("tenant", "certificate", slug) == "There is no such resource."
+    early = await refusal("tenant", "certificate", slug)
+    assert early == f"There is no certificate of tenant {slug}, which is deleting."
 
     rewind(tenant)
     assert "The grace period is over" in await refusal("tenant", "resume", slug)
@@ -76,6 +77,8 @@ async def test_tenant_goes_through_its_life(
     table = await answer("tenant", "certificate", slug)
     assert issued["digest"] in table
     assert "audit_log" in table
+    nobody = await refusal("token", "--tenant", slug)
+    assert nobody == f"There is no active owner of tenant {slug}: give --subject."
 
 
 async def test_certificate_that_somebody_has_changed_is_not_believed(
@@ -116,7 +119,7 @@ async def test_wrong_words_are_refused_by_name(answer, refusal, saas, slug):
     unknown = await refusal("tenant", "set-plan", slug, "gold")
     code, _, usage = await saas("tenant", "delete", slug, "--grace-days", "366")
 
-    assert unknown == "/plan: There is no such plan."
+    assert unknown == "There is no plan gold."
     assert code == 2
     assert "grace-days" in usage
     assert json.loads(await answer("tenant", "show", slug, "--json"))["status"] == "active"
@@ -145,6 +148,7 @@ async def test_access_is_opened_listed_and_revoked(answer, refusal, tenant, slug
     assert "Ticket [42]" in table
     log = (await tenant.get("/v1/audit?action=access")).json()["items"]
     assert {entry["actor"] for entry in log} == {"platform:cli"}
-    assert "reason" in await refusal("tenant", "access", "open", slug, "--reason", " ")
+    blank = await refusal("tenant", "access", "open", slug, "--reason", " ")
+    assert blank.startswith("--reason: ")
     absent = await refusal("tenant", "access", "revoke", slug, str(id_of(tenant)))
-    assert absent == "There is no such resource."
+    assert absent == f"There is no access {id_of(tenant)} to tenant {slug}."

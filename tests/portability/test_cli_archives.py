@@ -105,7 +105,7 @@ async def test_refusal_is_one_line_and_leaves_no_file(saas: Saas, lived_in: Any,
     before = here.everything()
 
     for words, *arguments in (
-        ("no such", "export", "no-such-tenant"),
+        ("no tenant no-such-tenant.", "export", "no-such-tenant"),
         ("cannot write", "export", slug, "-o", "/no/such/folder/x.zip"),
         ("is here already", "import", f"{slug}.zip"),
         ("slug exists already", "import", f"{slug}.zip", "--ids", "new"),

@@ -275,3 +275,6 @@ async def test_command_refuses_an_unknown_or_purged_tenant_and_lonely_options(
 
     assert (unknown.code, lonely.code, purged.code) == (2, 2, 2)
     assert "--reconcile" in lonely.err
+    assert (
+        purged.err == f"saas: Tenant {tenant.tenant_id} is deleted: it has no figures any more.\n"
+    )

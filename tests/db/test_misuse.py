@@ -1,6 +1,6 @@
 """What a program gets wrong is refused by both twins alike, and stores nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import uuid4
@@ -18,11 +18,16 @@ from saas.features.tasks import Task, TaskRead
 from twins import Twin, someone
 
 
-@pytest.fixture(params=["async", "sync"])
-async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
+@pytest.fixture(scope="module", params=["async", "sync"])
+async def opened(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
     async with Twin(request.param, (library.url(APP), library.url(PLATFORM))).opened() as twin:
-        with acting_as(someone()):
-            yield twin
+        yield twin
+
+
+@pytest.fixture
+def twin(opened: Twin) -> Iterator[Twin]:
+    with acting_as(someone()):
+        yield opened
 
 
 @pytest.fixture

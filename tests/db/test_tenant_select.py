@@ -122,20 +122,25 @@ async def fill(twin: Twin, *names: str) -> None:
         await project_rows.delete(gone.id)
 
 
-@pytest.fixture(params=["async", "sync"])
-async def world(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[World]:
+@pytest.fixture(scope="module", params=["async", "sync"])
+async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
     urls = library.url("saas_app"), library.url("saas_platform")
-    fetch_all = (async_select if request.param == "async" else sync_select).fetch_all
     async with Twin(request.param, urls).opened() as twin:
+        yield twin
 
-        async def fetch(statement: Any) -> list[tuple[Any, ...]]:
-            async with twin.transaction():
-                return sorted(map(tuple, await maybe(fetch_all(statement))), key=str)
 
-        principal = someone()
-        with acting_as(principal):
-            await fill(twin, "one", "two")
-            yield World(principal, fetch, twin)
+@pytest.fixture
+async def world(twin: Twin) -> AsyncIterator[World]:
+    fetch_all = (async_select if twin.is_async else sync_select).fetch_all
+
+    async def fetch(statement: Any) -> list[tuple[Any, ...]]:
+        async with twin.transaction():
+            return sorted(map(tuple, await maybe(fetch_all(statement))), key=str)
+
+    principal = someone()
+    with acting_as(principal):
+        await fill(twin, "one", "two")
+        yield World(principal, fetch, twin)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

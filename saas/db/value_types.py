@@ -17,7 +17,7 @@ from saas.errors import FieldError
 _TAKEN: Mapping[type, tuple[type, ...]] = {
     bool: (bool,),
     int: (int,),
-    float: (float, int),
+    float: (float, int, Decimal),
     Decimal: (Decimal, int, float),
     str: (str,),
     bytes: (bytes, bytearray, memoryview),

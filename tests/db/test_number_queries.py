@@ -117,6 +117,15 @@ async def test_what_is_no_number_is_refused(column, text):
 
 
 @pytest.mark.usefixtures("bound")
+async def test_a_number_of_any_kind_may_be_written():
+    row = await measures.create({"ratio": Decimal("0.5"), "exact": 0.25})
+    whole = await measures.update(row.id, {"ratio": 2, "exact": 3})
+
+    assert (row.ratio, row.exact) == (0.5, Decimal("0.25"))
+    assert (whole.ratio, whole.exact) == (2.0, Decimal(3))
+
+
+@pytest.mark.usefixtures("bound")
 async def test_text_is_no_number_in_python_either():
     with pytest.raises(BadRequest, match="Give a float, not a str"):
         await found(ratio="1.5")

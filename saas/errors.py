@@ -216,13 +216,13 @@ class IdempotencyKeyInUse(Conflict):
 
 
 class PreconditionFailed(SaasError):
-    """`If-Match` does not match the row's present ETag (RFC 9110, 13.1.1)."""
+    """`If-Match` does not match the present ETag of the row, or `If-None-Match` does (RFC 9110)."""
 
     status, code, title = 412, "precondition_failed", "Precondition failed"
 
     def __init__(self, current_version: int) -> None:
         super().__init__(
-            "If-Match names another version than the present one. Read the row again.",
+            "The present version is not one that the request may meet. Read the row again.",
             current_version=current_version,
         )
 

@@ -20,7 +20,7 @@ from saas.errors import (
     VersionConflict,
 )
 from saas.web.pages import query_pairs
-from saas.web.preconditions import versions_wanted
+from saas.web.preconditions import is_unmodified, versions_wanted
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -92,8 +92,13 @@ async def wanted_version_of(
     in_body: int | msgspec.UnsetType = msgspec.UNSET,
 ) -> Wanted:
     """`present` is asked for the present version only where several demands have to hold at
-    once."""
+    once, or one that If-None-Match makes (RFC 9110, 13.1.2)."""
     wanted = versions_wanted(header(request, b"if-match"))
+    if (unwanted := header(request, b"if-none-match")) is not None:
+        version = await present()
+        if is_unmodified(unwanted, version):
+            return Wanted(_NO_VERSION, in_header=True)
+        wanted = frozenset({version}) & (wanted or {version})
     if wanted is None:
         return Wanted(None if in_body is msgspec.UNSET else in_body)
     if len(wanted) == 1 and in_body is msgspec.UNSET:

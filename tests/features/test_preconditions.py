@@ -1,6 +1,7 @@
 """Optimistic locking: If-Match and `version` guard a change, If-None-Match spares a transfer."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 from refusals import assert_refused
@@ -50,6 +51,35 @@ async def test_change_that_changes_nothing_is_still_refused_for_a_stale_version(
         assert_refused(by_header, 412, "precondition_failed")
         assert_refused(by_body, 409, "version_conflict")
         assert fresh.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-None-Match": "*"}, 412),
+        ({"If-None-Match": '"2"'}, 412),
+        ({"If-None-Match": 'W/"2"'}, 412),
+        ({"If-None-Match": '"1", "2"'}, 412),
+        ({"If-None-Match": "2"}, 400),
+        ({"If-None-Match": '"2"', "If-Match": '"2"'}, 412),
+        ({"If-None-Match": '"1"', "If-Match": '"1"'}, 412),
+        ({"If-None-Match": '"1"'}, 200),
+        ({"If-None-Match": '"1"', "If-Match": '"2"'}, 200),
+    ],
+)
+async def test_if_none_match_guards_a_change_too(tenant, headers, status):
+    row = await tenant.create("projects", name="Rocket")
+    path = f"/v1/projects/{row['id']}"
+    await tenant.patch(path, {"budget_cents": 1})
+
+    changed = await tenant.patch(path, {"budget_cents": 2}, headers=headers)
+    kept = (await tenant.get(path)).json()
+    absent = await tenant.patch(f"/v1/projects/{uuid4()}", {"budget_cents": 2}, headers=headers)
+
+    assert changed.status_code == status
+    assert kept["budget_cents"] == (2 if status == 200 else 1)
+    if status != 400:
+        assert_refused(absent, 404, "not_found")
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ class PreconditionFailed(SaasError):
 
     def __init__(self, current_version: int) -> None:
         super().__init__(
-            "The present version is not one that the request may meet. Read the row again.",
+            "If-Match or If-None-Match does not hold for the present version. Read the row again.",
             current_version=current_version,
         )
 

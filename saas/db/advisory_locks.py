@@ -1,11 +1,15 @@
-"""Numbers of advisory locks, which hold until the transaction ends. Two things with one number
-would only wait for each other without need."""
+"""Advisory locks, which hold until the transaction ends. Two things with one number would only wait
+for each other without need; those of tenants have the tenant in theirs, or one would learn what
+another does."""
 
 import hashlib
-from uuid import UUID
+
+from sqlalchemy import bindparam, func, select
+
+from saas.db.statements import Statement
+
+TAKE_LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 
 
-def lock_number(kind: str, tenant_id: UUID, name: str) -> int:
-    """The lock of the tenant's `name` among locks of this `kind`."""
-    digest = hashlib.sha256(kind.encode() + tenant_id.bytes + name.encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+def lock_number(*parts: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:8], signed=True)

@@ -4,20 +4,14 @@ so that no two of them wait for each other (docs/decisions/0008)."""
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import bindparam, func, select
-
 from saas import context
 from saas.db import batch_statements as sql
-from saas.db.advisory_locks import lock_number
+from saas.db.advisory_locks import TAKE_LOCK, lock_number
 from saas.db.batch_items import BatchItem, OnConflict
 from saas.db.operation import Operation, Step
 from saas.db.row_operations import RowOperations
-from saas.db.statements import Statement
 
 Rows: TypeAlias = RowOperations[Any, Any]
-
-
-_TAKE_TURN = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 
 
 def take_turn(rows: Rows, runs: Sequence[Mapping[int, BatchItem]]) -> Operation[None]:
@@ -26,8 +20,9 @@ def take_turn(rows: Rows, runs: Sequence[Mapping[int, BatchItem]]) -> Operation[
     is not there yet cannot be locked."""
     making = [run for run in runs if next(iter(run.values())).kind in {"create", "upsert"}]
     if rows.natural_key and len(making) > 1:
-        number = lock_number("batch", context.principal().tenant_id, rows.table.name)
-        yield Step(_TAKE_TURN, {"number": number})
+        tenant_id = context.principal().tenant_id
+        number = lock_number(b"batch", tenant_id.bytes, rows.table.name.encode())
+        yield Step(TAKE_LOCK, {"number": number})
 
 
 def lock_rows(rows: Rows, items: Collection[BatchItem], on_conflict: OnConflict) -> Operation[None]:

@@ -101,7 +101,9 @@ def _require_room(
     if not limited:
         return
     # In one order, so that two batches of the same meters never wait for each other.
-    numbers = sorted({lock_number("meter", tenant_id, row["meter"]) for row in limited})
+    numbers = sorted(
+        {lock_number(b"meter", tenant_id.bytes, row["meter"].encode()) for row in limited}
+    )
     yield Step(LOCK, {"numbers": numbers})
     # A statement of its own: only a snapshot that is taken under the locks shows those before.
     for found in (yield Step(WANTED, {"tenant_id": tenant_id, "given": _json(limited)})):

@@ -20,6 +20,9 @@ from saas.db.catalog import Catalogue, read_catalogue
 from saas.db.migrate import head_revision, migrate, migration_config
 from saas.db.roles import MIGRATOR, OWNER, bootstrap
 from saas.dev.postgres import EmbeddedPostgres
+from saas.features.projects import Project, ProjectRead
+from saas.features.tasks import Task, TaskRead
+from twins import Twin
 
 
 class Database(NamedTuple):
@@ -153,3 +156,13 @@ def library(postgres: EmbeddedPostgres) -> Database:
     # Tests make deadlocks on purpose; nobody shall wait a second for each.
     database.run("ALTER DATABASE library SET deadlock_timeout = '50ms'")
     return database
+
+
+@pytest.fixture
+def projects(twin: Twin) -> Any:
+    return twin.repository(Project, ProjectRead, search=("name",), natural_key=("name",))
+
+
+@pytest.fixture
+def tasks(twin: Twin) -> Any:
+    return twin.repository(Task, TaskRead, natural_key=("project_id", "title"))

@@ -1,7 +1,7 @@
 """Tables of a test's own, guarded as a migration would guard them, and callers who act on them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 from sqlalchemy import Table
@@ -10,8 +10,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from saas.context import Principal, acting_as
 from saas.db import rls
+from saas.db.database import Database as Pools
 from saas.db.models import TenantModel, table_of
-from saas.db.roles import MIGRATOR, OWNER
+from saas.db.roles import APP, MIGRATOR, OWNER, PLATFORM
 from saas.schema import metadata
 
 
@@ -36,6 +37,15 @@ def create_guarded(database, table: Table) -> None:
         *(rls.create_trigger(table.name, trigger) for trigger in security.triggers),
     ]
     as_owner(database, *statements)
+
+
+@asynccontextmanager
+async def guarded_pools(database, table: Table) -> AsyncIterator[Pools]:
+    """Both pools on the database, with the table while the block runs."""
+    create_guarded(database, table)
+    async with Pools(database.url(APP), database.url(PLATFORM), size=2) as pools:
+        yield pools
+    as_owner(database, f"DROP TABLE {table.name}")
 
 
 def as_owner(database, *statements: str) -> None:

@@ -15,7 +15,6 @@ import pytest
 from saas.context import acting_as
 from saas.db.batch_items import BatchItem, BatchResult
 from saas.db.where import where
-from saas.features.projects import Project, ProjectRead
 from saas.features.tasks import Task, TaskRead
 from twins import Twin, someone
 
@@ -30,11 +29,6 @@ async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Tw
     async with Twin(request.param, (library.url("saas_app"),)).opened() as twin:
         with acting_as(someone()):
             yield twin
-
-
-@pytest.fixture
-def projects(twin: Twin) -> Any:
-    return twin.repository(Project, ProjectRead, natural_key=("name",))
 
 
 @pytest.fixture(params=["atomic", "partial"])

@@ -14,7 +14,7 @@ from saas.db.sync import bulk_import as sync_import
 from saas.db.where import where
 from saas.errors import Invalid, Unbound
 from saas.features.projects import Project, ProjectCreate, ProjectRead
-from saas.features.tasks import Task, TaskCreate, TaskRead
+from saas.features.tasks import TaskCreate
 from twins import Twin, maybe, someone
 
 
@@ -24,16 +24,6 @@ async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Tw
     async with Twin(request.param, urls).opened() as twin:
         with acting_as(someone()):
             yield twin
-
-
-@pytest.fixture
-def projects(twin: Twin) -> Any:
-    return twin.repository(Project, ProjectRead, search=("name",), natural_key=("name",))
-
-
-@pytest.fixture
-def tasks(twin: Twin) -> Any:
-    return twin.repository(Task, TaskRead, natural_key=("project_id", "title"))
 
 
 async def imported(

@@ -14,7 +14,6 @@ from saas.db.roles import APP, PLATFORM
 from saas.db.where import where
 from saas.errors import AlreadyExists, Invalid, TransactionFailed
 from saas.features.projects import Project, ProjectRead
-from saas.features.tasks import Task, TaskRead
 from twins import Twin, someone
 
 
@@ -28,16 +27,6 @@ async def opened(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[
 def twin(opened: Twin) -> Iterator[Twin]:
     with acting_as(someone()):
         yield opened
-
-
-@pytest.fixture
-def projects(twin: Twin) -> Any:
-    return twin.repository(Project, ProjectRead, search=("name",), natural_key=("name",))
-
-
-@pytest.fixture
-def tasks(twin: Twin) -> Any:
-    return twin.repository(Task, TaskRead, natural_key=("project_id", "title"))
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,13 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from guarded import as_owner, create_guarded, own_table
+from guarded import guarded_pools, own_table
 from sqlalchemy import Float, Numeric
 from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.context import Principal, acting_as
-from saas.db.database import Database
 from saas.db.models import TenantModel
 from saas.db.repository import TenantRepository
-from saas.db.roles import APP, PLATFORM
 from saas.db.transaction import transaction
 from saas.db.where import where
 from saas.errors import BadRequest
@@ -50,10 +48,8 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 async def database(library, postgres) -> AsyncIterator[Any]:
-    create_guarded(library, table)
-    async with Database(library.url(APP), library.url(PLATFORM), size=2) as pools:
+    async with guarded_pools(library, table) as pools:
         yield pools
-    as_owner(library, "DROP TABLE measures")
 
 
 @pytest.fixture

@@ -44,11 +44,6 @@ async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Tw
         yield twin
 
 
-@pytest.fixture
-def projects(twin: Twin) -> Any:
-    return twin.repository(Project, ProjectRead, natural_key=("name",))
-
-
 async def test_both_twins_refuse_the_row_after_the_last(twin: Twin, projects: Any) -> None:
     principal = limited()
 

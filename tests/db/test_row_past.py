@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from guarded import acting, as_owner, create_guarded, own_table
+from guarded import acting, guarded_pools, own_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import ARRAY, Date, Float, LargeBinary, Numeric, SmallInteger, String, Text, text
@@ -25,7 +25,6 @@ from saas.db.database import Database
 from saas.db.models import TenantModel
 from saas.db.query import ListQuery, SortKey
 from saas.db.repository import TenantRepository
-from saas.db.roles import APP, PLATFORM
 from saas.db.transaction import current_transaction, transaction
 from saas.errors import BadRequest, Conflict, Invalid, NotFound
 from saas.web.schemas import Read
@@ -78,11 +77,8 @@ specimens: TenantRepository[Specimen, SpecimenRead] = TenantRepository(Specimen,
 
 @pytest.fixture(scope="module")
 async def database(library, postgres) -> AsyncIterator[Any]:
-    """Both pools on the library's database, with the table of specimens while the module runs."""
-    create_guarded(library, table)
-    async with Database(library.url(APP), library.url(PLATFORM), size=2) as pools:
+    async with guarded_pools(library, table) as pools:
         yield pools
-    as_owner(library, "DROP TABLE specimens")
 
 
 texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)

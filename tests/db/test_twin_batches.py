@@ -11,7 +11,6 @@ from saas.context import acting_as
 from saas.db.batch_items import BatchItem
 from saas.db.where import where
 from saas.errors import AlreadyExists, Invalid, NotFound
-from saas.features.projects import Project, ProjectRead
 from twins import Twin, someone
 
 
@@ -21,11 +20,6 @@ async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Tw
     async with Twin(request.param, urls).opened() as twin:
         with acting_as(someone()):
             yield twin
-
-
-@pytest.fixture
-def projects(twin: Twin) -> Any:
-    return twin.repository(Project, ProjectRead, search=("name",), natural_key=("name",))
 
 
 def item(kind: Any, id: Any = None, version: int | None = None, **values: Any) -> BatchItem:

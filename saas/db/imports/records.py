@@ -1,7 +1,6 @@
 """Imports in their table: begun, received, taken up, brought forward, ended. Each function works in
 the current transaction, on imports of the bound tenant."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 
 from saas import context
+from saas.db.advisory_locks import TAKE_LOCK, lock_number
 from saas.db.bulk_results import ImportResult
 from saas.db.imports.record import ImportOptions, ImportRecord
 from saas.db.imports.tables import Import
@@ -100,10 +100,7 @@ async def beat(workers: Sequence[UUID]) -> None:
 async def same_as(digest: bytes) -> UUID | None:
     """The latest import of the same file in the same way, unless it has failed. Nobody else of the
     tenant asks for this digest before the transaction ends."""
-    # Locks are of the whole database: by the digest alone, another tenant that sends the same file
-    # would wait, and learn of this one.
-    own = hashlib.sha256(context.principal().tenant_id.bytes + digest).digest()
-    await _run(_LOCK, number=int.from_bytes(own[:8], signed=True))
+    await _run(TAKE_LOCK, number=lock_number(context.principal().tenant_id.bytes, digest))
     rows = await _run(_SAME, digest=digest)
     return rows[0][0] if rows else None
 
@@ -178,6 +175,5 @@ def _same() -> Executable:
 _BEGIN, _BEAT, _SAME = (Statement(make()) for make in (_begin, _beat, _same))
 _PEEK, _LOAD = Statement(_peek()), Statement(_peek().with_for_update(key_share=True))
 _DROP = Statement(delete(_imports).where(*_one()))
-_LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 _CHANGES: dict[tuple[str, ...], Statement] = {}
 _ADDITIONS: dict[tuple[str, ...], Statement] = {}

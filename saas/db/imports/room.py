@@ -1,7 +1,6 @@
 """How much a tenant may have here of files that are not imported yet. They are no rows, so no other
 limit holds them: who always breaks off, or sends what has no room, would fill the disk."""
 
-import hashlib
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from sqlalchemy import (
 )
 
 from saas import context
+from saas.db.advisory_locks import TAKE_LOCK, lock_number
 from saas.db.imports.tables import SILENT_SECONDS, Import, ImportChunk
 from saas.db.models import table_of
 from saas.db.repository import perform
@@ -58,8 +58,7 @@ class TooManyFiles(TooManyAtOnce):
 
 async def hold() -> None:
     """Let nobody else of the tenant begin to send a file before the current transaction ends."""
-    own = hashlib.sha256(b"import files" + context.principal().tenant_id.bytes).digest()
-    await _run(_LOCK, number=int.from_bytes(own[:8], signed=True))
+    await _run(TAKE_LOCK, number=lock_number(b"import files", context.principal().tenant_id.bytes))
 
 
 async def require(size: int | None, *, most: int, besides: UUID | None = None) -> None:
@@ -157,7 +156,6 @@ def _remove_files() -> Executable:
     return delete(_chunks).where(tenant_predicate(_chunks), theirs)
 
 
-_LOCK = Statement(select(func.pg_advisory_xact_lock(bindparam("number"))))
 _TAKEN, _GIVE_UP, _REMOVE_FILES, _FORGET_OLD = (
     Statement(make()) for make in (_sum, _give_up, _remove_files, _forget_old)
 )

@@ -6,7 +6,7 @@ For the platform's role, which may read none of them: they tell numbers alone, o
 They are STABLE, so they see what the statement sees that calls them.
 """
 
-from saas.db.audit_functions import BYTES
+from saas.db.audit_parts import BYTES
 from saas.db.definer_functions import DefinerFunction
 from saas.db.roles import PLATFORM
 from saas.limits import MOST

@@ -26,7 +26,7 @@ _AUTHORS = ("created_by", "updated_by", "deleted_by")
 
 class Changes(msgspec.Struct, forbid_unknown_fields=True):
     """What an entry of the log says. `is_new` is of rows that came by the hundred, and holds no
-    id (`audit_functions.py`)."""
+    id (`audit_inserted.py`)."""
 
     old: Row | None
     new: Row | None

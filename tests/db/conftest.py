@@ -13,7 +13,9 @@ import psycopg
 import pytest
 from alembic.config import Config
 from psycopg import sql
+from psycopg.rows import dict_row
 from sqlalchemy import MetaData
+from trigger_log import Log
 
 from saas.db import migrate as migrate_module
 from saas.db.catalog import Catalogue, read_catalogue
@@ -166,3 +168,11 @@ def projects(twin: Twin) -> Any:
 @pytest.fixture
 def tasks(twin: Twin) -> Any:
     return twin.repository(Task, TaskRead, natural_key=("project_id", "title"))
+
+
+@pytest.fixture
+def log(migrated: Database) -> Iterator[Log]:
+    """What the triggers write, undone at the end."""
+    with migrated.connect(row_factory=dict_row) as connection:
+        yield Log(connection)
+        connection.rollback()

@@ -1,78 +1,17 @@
 """Many rows of one INSERT are logged in a shorter form, and nothing is missing in it."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
+from trigger_log import ACTOR, Log, quoted
 
 from saas.db.audit import AuditEntry
-from saas.db.audit_functions import BYTES
 
 MANY = 60
 STAMPS = {"version", "created_at", "created_by", "updated_at", "updated_by"}
-ACTOR = "key:0199d3a0-0000-7000-8000-000000000001"
-
-
-class Log:
-    """A transaction that is bound to a tenant of its own and undone at the end, tables and all."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.run = connection.execute
-        self.tenant = uuid4()
-        self.run("SET LOCAL TimeZone = 'UTC'")
-        self.run(f"SET LOCAL app.tenant_id = '{self.tenant}'")
-        self.run(f"SET LOCAL app.actor = '{ACTOR}'")
-        self.run("SET LOCAL app.request_id = 'request-1'; SET LOCAL app.ip = '::1'")
-
-    def make_table(self, definition: str) -> None:
-        self.run(f"CREATE TABLE things ({definition})")
-        self.run(
-            "CREATE TRIGGER audit_inserted AFTER INSERT ON things "
-            "REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT "
-            "EXECUTE FUNCTION audit_inserted('things')"
-        )
-
-    def insert(self, table: str, rows: int, **values: str) -> None:
-        """`values` are SQL, in which n counts the rows."""
-        given = {"tenant_id": f"'{self.tenant}'::uuid", **values}
-        names, chosen = ", ".join(map(_quoted, given)), ", ".join(given.values())
-        self.run(
-            f"INSERT INTO {table} ({names}) SELECT {chosen} FROM generate_series(1, {rows}) AS n"
-        )
-
-    def stored(self) -> list[dict[str, Any]]:
-        """The entries in the order of their ids."""
-        columns = "id, at, actor, request_id, ip, action, entity, entity_id, changes"
-        return self.run(
-            f"SELECT {columns} FROM audit_log WHERE tenant_id = '{self.tenant}' ORDER BY id"
-        ).fetchall()
-
-    def counted(self) -> list[dict[str, int]]:
-        """What each statement has added to the tenant's usage."""
-        return self.run(
-            "SELECT created, live, bytes FROM usage_changes "
-            f"WHERE tenant = '{self.tenant}' ORDER BY id"
-        ).fetchall()
-
-    def sizes(self, table: str) -> set[int]:
-        """What is counted of a row, as `saas doctor --reconcile` counts it."""
-        size = BYTES.format("record_send(r.*)")
-        return {row["size"] for row in self.run(f"SELECT {size} AS size FROM {table} AS r")}
-
-    def shown(self) -> list[AuditEntry]:
-        return [AuditEntry(**entry) for entry in self.stored()]
-
-
-@pytest.fixture
-def log(migrated: Any) -> Iterator[Log]:
-    with migrated.connect(row_factory=dict_row) as connection:
-        yield Log(connection)
-        connection.rollback()
 
 
 PROJECT = {"created_by": f"'{ACTOR}'", "updated_by": f"'{ACTOR}'"}
@@ -175,7 +114,7 @@ def test_any_type_and_any_name_of_a_column_is_logged_alike(log: Log) -> None:
     log.run("CREATE TYPE thing_pair AS (a int, b text)")
     log.run("CREATE TYPE thing_mood AS ENUM ('so so')")
     log.run("CREATE DOMAIN thing_part AS numeric CHECK (VALUE < 1)")
-    types = [f"{_quoted(name)} {_type(value)}" for name, value in values.items()]
+    types = [f"{quoted(name)} {_type(value)}" for name, value in values.items()]
     log.make_table(f"LIKE projects INCLUDING DEFAULTS, {', '.join(types)}")
     log.run("ALTER TABLE things DROP COLUMN description")
 
@@ -189,10 +128,6 @@ def test_any_type_and_any_name_of_a_column_is_logged_alike(log: Log) -> None:
     assert shown[0].changes.keys() == STAMPS | {"name", "is_active"} | given
     (size,) = log.sizes("things")
     assert log.counted() == [{"created": n, "live": n, "bytes": n * size} for n in (MANY, 1)]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _type(value: str) -> str:

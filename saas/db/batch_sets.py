@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 from saas.db.batch_edits import edit
 from saas.db.batch_inserts import create, upsert
 from saas.db.batch_items import BatchItem, Change, OnConflict, Outcome
-from saas.db.error_mapping import unknown_reference
+from saas.db.batch_references import dangling
+from saas.db.batch_restores import restore
 from saas.db.operation import Operation
-from saas.db.row_operations import RowOperations, live_ids
+from saas.db.row_operations import RowOperations
 from saas.errors import SaasError
 
 Rows: TypeAlias = RowOperations[Any, Any]
@@ -26,12 +27,14 @@ def change(
     rows: Rows, items: Items, on_conflict: OnConflict, *, expects_conflicts: bool = True
 ) -> Operation[dict[int, Outcome]]:
     """Change `items` and tell what became of each. Raises what the database refuses of the set: a
-    new row whose natural key is taken too, unless it `expects_conflicts`."""
+    natural key that is taken too, of new rows unless it `expects_conflicts`."""
     first = next(iter(items.values()))
     if first.kind == "restore":
-        return {}
+        return (yield from restore(rows, items))
     rows.refuse_unwritable(*(item.values for item in items.values()))
-    refused = yield from _dangling(rows, items)
+    refused: dict[int, Outcome] = {
+        **(yield from dangling(rows, {index: item.values for index, item in items.items()}))
+    }
     fit = {index: item for index, item in items.items() if index not in refused}
     if not fit:
         return refused
@@ -55,18 +58,3 @@ def change_one(rows: Rows, item: BatchItem, on_conflict: OnConflict) -> Operatio
         row = yield from rows.create(item.values)
         outcome = Change("created", row.id)
     return outcome
-
-
-def _dangling(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
-    """The items that refer to an absent or deleted row."""
-    dangling: dict[int, list[str]] = {}
-    for column, parent in rows.references.items():
-        wanted = {index: item.values.get(column) for index, item in items.items()}
-        ids = {id for id in wanted.values() if id is not None}
-        if not ids:
-            continue
-        found = yield from live_ids(parent, list(ids))
-        for index, id in wanted.items():
-            if id is not None and id not in found:
-                dangling.setdefault(index, []).append(column)
-    return {index: unknown_reference(*columns) for index, columns in dangling.items()}

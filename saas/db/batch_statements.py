@@ -93,16 +93,24 @@ def soft_delete_rows(table: Table, *, versioned: bool) -> Executable:
     )
 
 
+def restore_rows(table: Table) -> Executable:
+    """Bring back those of the given ids that are deleted; their ids come back."""
+    return (
+        edited(table)
+        .where(*_named(table), table.c.deleted_at.is_not(None))
+        .values(deleted_at=None, deleted_by=None)
+        .returning(table.c.id)
+    )
+
+
 def select_versions(table: Table) -> Executable:
     """Id and version of those of the given ids that are live rows."""
-    found = select(table.c.id, table.c.version).where(tenant_predicate(table), *live(table))
-    return found.where(table.c.id == any_(bindparam("c_id", type_=ARRAY(Uuid()))))
+    return select(table.c.id, table.c.version).where(*_named(table), *live(table))
 
 
 def select_many(table: Table, columns: Sequence[str]) -> Executable:
-    """The rows with the given ids, in no order."""
-    found = select(*(table.c[name] for name in columns)).where(tenant_predicate(table))
-    return found.where(table.c.id == any_(bindparam("c_id", type_=ARRAY(Uuid()))))
+    """The rows with the given ids, deleted ones too, in no order."""
+    return select(*(table.c[name] for name in columns)).where(*_named(table))
 
 
 def lock_rows(table: Table, key: Sequence[str]) -> Executable:
@@ -155,6 +163,10 @@ def _matches(
 ) -> list[ColumnElement[bool]]:
     names = ("id", *_version(versioned))
     return [tenant_predicate(table), *(table.c[name] == given.c[name] for name in names)]
+
+
+def _named(table: Table) -> tuple[ColumnElement[bool], ...]:
+    return tenant_predicate(table), table.c.id == any_(bindparam("c_id", type_=ARRAY(Uuid())))
 
 
 def _version(versioned: bool) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def reserve_again(rows: Table, id: UUID) -> Operation[None]:
     if context.principal().limits.rows is not None:
         yield from _run(_shapes.get(("row", rows), lambda: sql.lock_row(rows)), {"id": id})
         # Its bytes are counted already.
-        room = yield from _room_of_rows(rows, 1)
+        room = yield from room_of_rows(rows, 1)
         if room.rows < 1:
             raise refusal(rows, room)
 
@@ -79,7 +79,7 @@ def room_for(rows: Table, wanted: int) -> Operation[Room]:
     fewer, and then none is, and `charge` must follow for those that are made all the same."""
     if (yield from _has_no_bytes_left()):
         return _FULL
-    return (yield from _room_of_rows(rows, wanted))
+    return (yield from room_of_rows(rows, wanted))
 
 
 def _has_no_bytes_left() -> Operation[bool]:
@@ -90,7 +90,8 @@ def _has_no_bytes_left() -> Operation[bool]:
     return bool(used[0]["bytes"] >= most)
 
 
-def _room_of_rows(rows: Table, wanted: int) -> Operation[Room]:
+def room_of_rows(rows: Table, wanted: int) -> Operation[Room]:
+    """`room_for` rows whose bytes are counted already."""
     limit = context.principal().limits.rows
     if limit is None:
         return Room(wanted)

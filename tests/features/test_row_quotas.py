@@ -220,6 +220,29 @@ async def test_a_row_comes_back_only_where_there_is_room(on_plan, way):
     assert_full(await tenant.post("/v1/projects", {"name": "Third"}), value=1)
 
 
+@pytest.mark.parametrize("mode", ["atomic", "partial"])
+async def test_of_many_deleted_rows_those_come_back_that_have_room(on_plan, mode):
+    tenant = await on_plan(rows=2)
+    ids = []
+    for number in range(3):
+        ids.append((await tenant.create("projects", name=f"Row {number}"))["id"])
+        await tenant.delete(f"/v1/projects/{ids[-1]}")
+    items = [{"op": "restore", "id": id} for id in ids]
+
+    answer = await tenant.post("/v1/projects/batch", {"mode": mode, "items": items})
+
+    if mode == "atomic":
+        assert_full(answer, value=2)
+        assert answer.json()["errors"][0]["pointer"] == "/items/2"
+        assert await total(tenant) == 0
+    else:
+        statuses = [result["status"] for result in answer.json()["results"]]
+        assert statuses == ["restored", "restored", "failed"]
+        assert answer.json()["results"][2]["error"]["code"] == "quota_exceeded"
+        assert await total(tenant) == 2
+        assert_full(await tenant.post("/v1/projects", {"name": "Third"}), value=2)
+
+
 async def test_a_higher_limit_helps_and_a_lower_one_takes_nothing_away(on_plan, operator, fresh):
     tenant = type(made := await on_plan(rows=1))(fresh, made.key, made.body)
     plan = f"/v1/admin/plans/{tenant.body['tenant']['plan']}"

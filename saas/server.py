@@ -1,12 +1,10 @@
 """The HTTP server around the app: granian by default, uvicorn by choice."""
 
-import errno
 import gc
 import multiprocessing
 import os
 import resource
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -24,6 +22,7 @@ from saas.auth.verification_keys import public_keys_of
 from saas.db.doctor import check_installation
 from saas.errors import ConfigurationError
 from saas.installation import as_environment
+from saas.listening import refuse_taken_port
 from saas.settings import Settings
 
 _APP = "saas.server:load_app"
@@ -31,7 +30,6 @@ _GRACE_SECONDS = 20
 # Of one process, idle ones too. Granian stops at 1,024 unless it is told otherwise: so many that
 # one caller keeps open, and does nothing with, would keep everybody else out.
 _MOST_CONNECTIONS = 10_000
-_PORT_SECONDS = 2
 
 
 def serve(settings: Settings, *, stop_with_parent: bool = False) -> None:
@@ -59,19 +57,6 @@ def serve(settings: Settings, *, stop_with_parent: bool = False) -> None:
             _serve_granian(settings)
 
 
-def refuse_taken_port(settings: Settings) -> None:
-    """Raises ConfigurationError where the server could not listen. Waits a moment for the workers
-    of a killed server, who end by themselves."""
-    deadline = time.monotonic() + _PORT_SECONDS
-    while (fault := _port_fault(settings)) is not None:
-        if fault.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port} ({fault.strerror}); "
-                "set SAAS_PORT to another port"
-            )
-        time.sleep(0.05)
-
-
 def load_app() -> Any:
     """The app, in the process that will serve it. (Any: servers take what they call an app.)"""
     parent = multiprocessing.parent_process()
@@ -85,16 +70,6 @@ def load_app() -> Any:
     gc.collect()
     gc.freeze()
     return app
-
-
-def _port_fault(settings: Settings) -> OSError | None:
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            return error
-    return None
 
 
 def _refuse_faults(settings: Settings) -> None:

@@ -292,3 +292,11 @@ def test_make_run_is_what_these_tests_start() -> None:
     )
 
     assert plan.stdout.splitlines()[-1] == "exec .venv/bin/python -m saas.cli dev"
+
+
+def test_server_that_is_never_told_its_settings_ends_in_silence(tmp_path: Path) -> None:
+    """What becomes of it where `saas dev` is killed, or refused, before the database is ready."""
+    ended = run_saas("serve", "--child", cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert list(tmp_path.iterdir()) == []

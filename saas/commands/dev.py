@@ -5,7 +5,7 @@ import sys
 import rich_click as click
 from rich.console import Console
 
-from saas.dev.run import run
+from saas.dev.child import child_process
 from saas.settings import load_settings
 
 out = Console(soft_wrap=True, highlight=False)
@@ -14,4 +14,10 @@ out = Console(soft_wrap=True, highlight=False)
 @click.command()
 def dev() -> None:
     """Start everything: embedded PostgreSQL, migrations, two demo tenants, the server."""
-    sys.exit(run(load_settings(), out))
+    settings = load_settings()
+    with child_process() as child:
+        # Not at the top: the child shall load its modules at the same time.
+        from saas.dev.run import run  # noqa: PLC0415
+
+        code = run(settings, out, child)
+    sys.exit(code)

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from saas.dev.seed import DemoTenant
+from saas.dev.demo import DemoTenant
 from saas.settings import Settings
 
 

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,33 +14,32 @@ from types import FrameType
 
 from rich.console import Console
 
-from saas.db.database import Database
+from saas.dev.child import Child
+from saas.dev.demo import DemoTenant, keep_tenants, kept_tenants
 from saas.dev.greeting import base_url, greet
 from saas.dev.home import recorded_home
 from saas.dev.lock import installation_lock
 from saas.dev.postgres import EmbeddedPostgres
 from saas.dev.postmaster import find_postmaster
 from saas.dev.running import embedded_server, running_database
-from saas.dev.seed import DemoTenant, seed_once
 from saas.errors import ConfigurationError
-from saas.installation import as_environment, resolved
-from saas.server import refuse_taken_port
+from saas.installation import resolved
+from saas.listening import refuse_taken_port
 from saas.settings import Settings
 
 _REFUSED = 2
 _no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_STOP_SECONDS = 30
 _TICK_SECONDS = 0.05
 _TICKS_BETWEEN_LOOKS = 20
 
 
-def run(settings: Settings, console: Console) -> int:
-    """Serve until Ctrl-C or SIGTERM, then stop all of it. The exit code: 0 when it was stopped on
-    request. Raises ConfigurationError where something is in the way."""
+def run(settings: Settings, console: Console, child: Child) -> int:
+    """Let `child` serve until Ctrl-C or SIGTERM, then stop all of it. The exit code: 0 when it was
+    stopped on request. Raises ConfigurationError where something is in the way."""
     stop = _StopRequested()
     with stop.listening():
         try:
-            code = _run(settings, console, stop)
+            code = _run(settings, console, stop, child)
         except ConfigurationError:
             # Ctrl-C in a terminal also reaches the initdb of a first start, which then fails.
             if not stop.is_set:
@@ -79,49 +76,52 @@ class _StopRequested:
         self.is_set = True
 
 
-def _run(settings: Settings, console: Console, stop: _StopRequested) -> int:
+def _run(settings: Settings, console: Console, stop: _StopRequested, child: Child) -> int:
     """Serve until asked to stop; the exit code of the server."""
     if not settings.is_embedded:
         with running_database(settings, console, prepare=True) as ready:
             refuse_taken_port(ready)
-            return _serve(ready, stop, greet=partial(greet, ready, [], console))
+            return _serve(ready, stop, child, greet=partial(greet, ready, [], console))
     with installation_lock(settings.data_path), embedded_server(settings, console) as server:
         ready = resolved(settings)
         refuse_taken_port(ready)
-        demo = asyncio.run(_seed(ready))
+        demo = _demo_tenants(ready)
         return _serve(
             ready,
             stop,
+            child,
             greet=partial(greet, ready, demo, console),
             look_after=partial(_revive, server, ready, console),
         )
 
 
-async def _seed(settings: Settings) -> list[DemoTenant]:
-    database = Database(str(settings.database_url), str(settings.platform_database_url), size=2)
-    async with database:
-        return await seed_once(database, settings.data_path / "demo.json")
+def _demo_tenants(settings: Settings) -> list[DemoTenant]:
+    """Made on the first start."""
+    file = settings.data_path / "demo.json"
+    made = kept_tenants(file)
+    if made is None:
+        # Not at the top: it needs all of the features, and no other start does.
+        from saas.dev.seed import seed  # noqa: PLC0415
+
+        made = asyncio.run(seed(settings))
+        if made:
+            keep_tenants(file, made)
+    return made
 
 
 def _serve(
     settings: Settings,
     stop: _StopRequested,
+    child: Child,
     *,
     greet: Callable[[], None],
     look_after: Callable[[], None] = lambda: None,
 ) -> int:
-    command = [sys.executable, "-m", "saas.cli", "serve", "--stop-with-parent"]
-    # Its own session, so that Ctrl-C reaches this process alone and the stop has one order.
-    server = subprocess.Popen(  # noqa: S603 - our own module, no shell
-        command,
-        env=as_environment(settings),
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
+    child.serve(settings)
     is_greeted = False
     try:
         for tick in count():
-            if server.poll() is not None or stop.is_set:
+            if child.exit_code is not None or stop.is_set:
                 break
             if not is_greeted and _is_ready(settings):
                 greet()
@@ -130,8 +130,9 @@ def _serve(
                 look_after()
             time.sleep(_TICK_SECONDS)
     finally:
-        _end(server)
-    return server.returncode
+        # Before the database.
+        child.end()
+    return child.exit_code or 0
 
 
 def _is_ready(settings: Settings) -> bool:
@@ -149,14 +150,3 @@ def _revive(server: EmbeddedPostgres, settings: Settings, console: Console) -> N
     if find_postmaster(recorded_home(data_dir) / "pg") is None:
         console.print("The database has ended; it is started again.")
         server.start()
-
-
-def _end(server: "subprocess.Popen[bytes]") -> None:
-    if server.poll() is not None:
-        return
-    server.terminate()
-    try:
-        server.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()

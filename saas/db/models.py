@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -78,6 +79,7 @@ class TenantRow(Base):
 
     def __init_subclass__(cls, **options: Any) -> None:
         if not cls.__dict__.get("__abstract__", False):
+            _refuse_virtual_columns(cls)
             cls.__table_args__ = (
                 *_plain_table_args(cls),
                 PrimaryKeyConstraint("tenant_id", "id"),
@@ -160,6 +162,13 @@ def tenant_tables() -> list[Table]:
     return [table for table in tables if table.info.get("tenancy") == "tenant"]
 
 
+def _refuse_virtual_columns(cls: type[TenantRow]) -> None:
+    for name, column in _columns(cls):
+        if column.computed is not None and not column.computed.persisted:
+            # No trigger sees its value, so the log and the usage would be without it.
+            raise TypeError(f"{cls.__name__}.{name}: give Computed(…, persisted=True)")
+
+
 def _plain_table_args(cls: type[TenantRow]) -> tuple[Any, ...]:
     own = cls.__dict__.get("__table_args__", ())
     if isinstance(own, dict) or (own and isinstance(own[-1], dict)):
@@ -189,9 +198,11 @@ def _tenant_foreign_keys(cls: type[TenantRow]) -> Iterator[ForeignKeyConstraint]
 
 
 def _references(cls: type[TenantRow]) -> dict[str, dict[str, str]]:
-    return {
-        name: attribute.column.info
-        for base in cls.__mro__
-        for name, attribute in vars(base).items()
-        if isinstance(attribute, MappedColumn) and "references" in attribute.column.info
-    }
+    return {name: column.info for name, column in _columns(cls) if "references" in column.info}
+
+
+def _columns(cls: type[TenantRow]) -> Iterator[tuple[str, Column[Any]]]:
+    for base in cls.__mro__:
+        for name, attribute in vars(base).items():
+            if isinstance(attribute, MappedColumn):
+                yield name, attribute.column

@@ -59,7 +59,8 @@ class RowOperations(Generic[Model, Read]):
         self.table: Table = table_of(model)
         self.read = read
         self.natural_key = natural_key
-        self.writable = frozenset(self.table.c.keys()) - PROTECTED
+        generated = {column.name for column in self.table.columns if column.computed is not None}
+        self.writable = frozenset(self.table.c.keys()) - PROTECTED - generated
         self.grammar = QueryGrammar(
             self.table,
             search=search,

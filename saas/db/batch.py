@@ -1,5 +1,5 @@
-"""Many changes at once: neighbours of one kind go in one statement, and only where that fails, one
-by one, so that exactly the bad ones are told."""
+"""Many changes at once: neighbours of one kind go in one statement, and only where that fails in
+smaller ones, down to single rows, so that exactly the bad ones are told."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -22,6 +22,9 @@ from saas.db.operation import Operation
 from saas.db.row_operations import Read, RowOperations
 from saas.db.savepoint import attempt, despite_deadlocks
 from saas.errors import FieldError, SaasError
+
+# So many go one by one where one statement for all of them fails.
+_FEW = 10
 
 
 def batch(
@@ -86,15 +89,44 @@ def _carry_out(
     yield from take_turn(rows, runs)
     yield from lock_rows(rows, good.values(), on_conflict)
     for run in runs:
-        outcomes = yield from _together(rows, run, on_conflict, is_atomic=is_atomic)
-        for index, item in run.items():
-            outcome = outcomes.get(index)
-            if outcome is None:
-                outcome = yield from attempt(change_one(rows, item, on_conflict))
+        # Most atomic batches are good as a whole, and to look for conflicts takes a tenth longer.
+        is_bold = is_atomic and creates(run, on_conflict)
+        outcomes = yield from _change(rows, run, on_conflict, is_atomic=is_atomic, is_bold=is_bold)
+        for index, outcome in sorted(outcomes.items()):
             if isinstance(outcome, SaasError):
                 outcome = _located(outcome, place.format(index))
             results[index] = _result(index, outcome, is_atomic=is_atomic)
     return [results[index] for index in range(len(items))]
+
+
+def _change(
+    rows: RowOperations[Any, Any],
+    run: Mapping[int, BatchItem],
+    on_conflict: OnConflict,
+    *,
+    is_atomic: bool,
+    is_bold: bool,
+) -> Operation[dict[int, Outcome]]:
+    """What became of each of `run`, which one statement changes; where that fails, one for each
+    half, so that few bad ones leave the others in sets. Atomic: up to the first refusal."""
+    outcomes: dict[int, Outcome] = {}
+    if len(run) > 1:
+        together = yield from _together(rows, run, on_conflict, is_bold=is_bold)
+        if together is None and len(run) > _FEW:
+            for half in _halves(run):
+                outcomes |= yield from _change(
+                    rows, half, on_conflict, is_atomic=is_atomic, is_bold=False
+                )
+                if is_atomic and any(isinstance(o, SaasError) for o in outcomes.values()):
+                    break
+            return outcomes
+        outcomes |= together or {}
+    for index, item in run.items():
+        if index not in outcomes:
+            outcomes[index] = yield from attempt(change_one(rows, item, on_conflict))
+        if is_atomic and isinstance(outcomes[index], SaasError):
+            break
+    return outcomes
 
 
 def _together(
@@ -102,20 +134,23 @@ def _together(
     run: Mapping[int, BatchItem],
     on_conflict: OnConflict,
     *,
-    is_atomic: bool,
-) -> Operation[Mapping[int, Outcome]]:
-    """What became of those of `run` that could be changed by one statement."""
-    if len(run) == 1:
-        return {}
-    # Most atomic batches are good as a whole, and to look for conflicts takes a tenth longer.
-    is_bold = is_atomic and creates(run, on_conflict)
+    is_bold: bool,
+) -> Operation[Mapping[int, Outcome] | None]:
+    """What became of those of `run` that one statement could change; None where it failed."""
     for expects_conflicts in (False, True) if is_bold else (True,):
         outcomes = yield from attempt(
             change(rows, run, on_conflict, expects_conflicts=expects_conflicts)
         )
         if not isinstance(outcomes, SaasError):
             return outcomes
-    return {}
+    return None
+
+
+def _halves(run: Mapping[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
+    items = list(run.items())
+    middle = len(items) // 2
+    yield dict(items[:middle])
+    yield dict(items[middle:])
 
 
 def _runs(items: dict[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:

@@ -104,7 +104,8 @@ def test_migration_holds_all_that_guards_the_table(product: Product, name: str) 
         f"CREATE POLICY tenant_fence ON {name} AS RESTRICTIVE",
         f"GRANT SELECT ON {name} TO saas_app",
         f"CREATE TRIGGER audit_inserted AFTER INSERT ON public.{name}",
-        f"CREATE TRIGGER audit_row AFTER DELETE OR UPDATE ON public.{name}",
+        f"CREATE TRIGGER audit_updated AFTER UPDATE ON public.{name}",
+        f"CREATE TRIGGER audit_row AFTER DELETE ON public.{name}",
         f'op.drop_table("{name}")',
     ):
         assert part in re.sub(r'"\s+"', "", written)

@@ -96,7 +96,7 @@ def test_migration_guards_the_table_and_touches_no_other(shop: Shop) -> None:
         "CREATE POLICY tenant_isolation ON orders AS PERMISSIVE",
         "CREATE POLICY tenant_fence ON orders AS RESTRICTIVE",
         "GRANT SELECT ON orders TO saas_app",
-        "CREATE TRIGGER audit_row AFTER DELETE OR UPDATE ON public.orders",
+        "CREATE TRIGGER audit_updated AFTER UPDATE ON public.orders",
     ):
         assert part in source
     assert set(re.findall(r'op\.(?:create|drop)_table\(\s*"(\w+)"', source)) == {"orders"}

@@ -117,7 +117,7 @@ async def _check_names(slug: str, plan: str) -> None:
     """Early, and for the words; the database refuses the same."""
     if not await current_transaction().run(_PLAN, {"plan": plan}):
         unknown = FieldError("/plan", "unknown_reference", "There is no such plan.")
-        raise Invalid("This plan is not known here: name one with plan=.", errors=[unknown])
+        raise Invalid("This plan is not known here: name one that is.", errors=[unknown])
     try:
         await tenant_by_slug(slug)
     except NotFound:

@@ -38,8 +38,10 @@ ARE_ACTIVE = """max(' AND r.is_active IS NOT FALSE')
         max(' AND r.revoked_at IS NULL') FILTER (WHERE attname = 'revoked_at'))"""
 SIZES = f"""string_agg(format(
         CASE
-          WHEN typname = ANY ('{OF_ONE_SIZE}') THEN 'CASE WHEN r.%2$I IS NULL THEN 0 ELSE %3$s END'
-          WHEN typname = ANY ('{{text,varchar,bytea}}') THEN 'coalesce(octet_length(r.%2$I), 0)'
+          WHEN atttypid = ANY ('{OF_ONE_SIZE}'::regtype[])
+            THEN 'CASE WHEN r.%2$I IS NULL THEN 0 ELSE %3$s END'
+          WHEN atttypid = ANY ('{{text,varchar,bytea}}'::regtype[])
+            THEN 'coalesce(octet_length(r.%2$I), 0)'
           ELSE 'coalesce(octet_length(%1$s(r.%2$I)), 0)' END,
         typsend, attname, attlen), ' + ')"""
 COLUMNS = """FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid

@@ -19,7 +19,9 @@ COLUMNS = """
     name text DEFAULT 'Magnet',
     part thing_part DEFAULT 0.5, padded char(5) DEFAULT 'a', amount numeric DEFAULT 1.0,
     ratio float8 DEFAULT 0, document json DEFAULT '{"a": 1}', binary_document jsonb DEFAULT '{}',
-    tags text[] DEFAULT '{a}', pair thing_pair DEFAULT ROW(1, 'x'),
+    tags text[] DEFAULT '{a}',
+    span interval DEFAULT '1 day', nothing jsonb DEFAULT 'null',
+    pair thing_pair DEFAULT ROW(1, 'x'),
     "all" int DEFAULT 1, size int DEFAULT 1, live int, active int, columns int, done text,
     r int, o int, n int, was int, is_now int, same int, changed int, changed_to int,
     "100% %s %1$s ""Own"" $1 O'Brien" int, "CASE WHEN" int"""
@@ -39,6 +41,8 @@ CHANGES = {
     "the version alone": "version = version + 1, updated_at = now()",
     "its size alone": "updated_by = 'member:1234'",
     "digits of an equal number": "amount = 1.00",
+    "an interval of the same length": "span = '24 hours', size = 2",
+    "two words for nothing": "nothing = NULL",
     "the sign of zero": "ratio = '-0'",
     "spaces of an equal document": """document = '{"a" :1}'""",
     "deleted": "deleted_at = now(), deleted_by = 'member:2', version = version + 1",
@@ -89,12 +93,16 @@ def fill(log: Log, rows: int) -> None:
 
 
 def written(log: Log, table: str, change: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The entries of the change by row, and what it adds to the usage."""
+    """The entries of an UPDATE by row, and what it adds to the usage."""
+    return written_by(log, f"UPDATE {table} SET {change}")
+
+
+def written_by(log: Log, statement: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
     log.run("SAVEPOINT change")
-    log.run(f"UPDATE {table} SET {change}")
+    log.run(statement)
     entries = log.run(
         "SELECT at, actor, request_id, ip, action, entity, entity_id, changes FROM audit_log "
-        f"WHERE tenant_id = '{log.tenant}' ORDER BY entity_id"
+        f"WHERE tenant_id = '{log.tenant}' ORDER BY entity_id, id"
     ).fetchall()
     (counted,) = log.run(
         f"SELECT {SUMS}, min(at) AS at, min(actor) AS actor, min(entity) AS entity "
@@ -137,6 +145,11 @@ def test_what_was_deleted_is_restored(twins: Log, rows: int) -> None:
             + ", ".join(f"c{number} int DEFAULT {number}" for number in range(60)),
             id="more columns than a function takes",
         ),
+        pytest.param(
+            "tenant_id uuid, id uuid, number int, name text, "
+            + ", ".join(f"c{number} int" for number in range(50)),
+            id="two more than it takes",
+        ),
     ],
 )
 def test_table_of_any_shape_is_logged_alike(log: Log, columns: str) -> None:
@@ -152,6 +165,32 @@ def test_table_of_any_shape_is_logged_alike(log: Log, columns: str) -> None:
 
     assert by_set == by_row
     assert len(by_set[0]) == MANY
+
+
+@pytest.mark.parametrize("rows", [1, FEW, MANY])
+def test_row_that_loses_two_parents_at_once_is_logged_twice(log: Log, rows: int) -> None:
+    for table in TABLES:
+        parents = "tenant_id uuid, id uuid, PRIMARY KEY (tenant_id, id)"
+        log.run(f"CREATE TABLE parents_{table} ({parents})")
+        keys = ", ".join(
+            f"FOREIGN KEY (tenant_id, {name}) REFERENCES parents_{table} "
+            f"ON DELETE SET NULL ({name})"
+            for name in ("mother", "father")
+        )
+        make(log, table, f"tenant_id uuid, id uuid, mother uuid, father uuid, {keys}")
+        log.run(f"INSERT INTO parents_{table} VALUES ('{log.tenant}', md5('parent')::uuid)")
+        log.run(
+            f"INSERT INTO {table} SELECT '{log.tenant}', md5(n::text)::uuid, md5('parent')::uuid, "
+            f"md5('parent')::uuid FROM generate_series(1, {rows}) AS n"
+        )
+
+    by_row, by_set = (written_by(log, f"DELETE FROM parents_{table}") for table in TABLES)
+
+    changes = [entry.pop("changes")["old"].keys() for entry in by_set[0]]
+    assert sorted(map(list, changes)) == [["father"]] * rows + [["mother"]] * rows
+    for entry in by_row[0]:
+        del entry["changes"]
+    assert by_set == by_row
 
 
 def test_rows_that_no_statement_found_leave_no_trace(twins: Log) -> None:

@@ -15,7 +15,7 @@ out = Console(soft_wrap=True, highlight=False)
 def dev() -> None:
     """Start everything: embedded PostgreSQL, migrations, two demo tenants, the server."""
     settings = load_settings()
-    with child_process() as child:
+    with child_process(settings) as child:
         # Not at the top: the child shall load its modules at the same time.
         from saas.dev.run import run  # noqa: PLC0415
 

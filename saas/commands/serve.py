@@ -1,9 +1,10 @@
 """`saas serve`: the server alone, as a deployment starts it."""
 
 import os
+import pickle
+from contextlib import suppress
 from importlib import import_module
 
-import msgspec
 import rich_click as click
 
 from saas.installation import resolved
@@ -13,8 +14,13 @@ from saas.settings import Settings, load_settings
 
 @click.command()
 @click.option("--child", is_flag=True, hidden=True)
-def serve(child: bool) -> None:
+@click.option("--preload", is_flag=True, hidden=True)
+def serve(child: bool, preload: bool) -> None:
     """Serve the API; the database must run and be migrated."""
+    if preload:
+        # What fails will fail again, and be told, when it is needed.
+        with suppress(Exception):
+            import_module("saas.app")
     if not child:
         run_server(resolved(load_settings()))
     elif (settings := _from_parent()) is not None:
@@ -23,9 +29,7 @@ def serve(child: bool) -> None:
 
 def _from_parent() -> Settings | None:
     """The settings that `saas dev` sends once the database is ready; None where it has ended."""
-    # Until then, what takes longest. Several workers need a variable first (`server.serve`).
-    if load_settings().workers == 1:
-        import_module("saas.app")
-    with os.fdopen(os.dup(0), "rb", buffering=0) as pipe:
-        line = pipe.readline()
-    return msgspec.json.decode(line, type=Settings) if line else None
+    with os.fdopen(os.dup(0), "rb", buffering=0) as pipe, suppress(EOFError):
+        settings: Settings = pickle.load(pipe)  # noqa: S301 - our own parent wrote it
+        return settings
+    return None

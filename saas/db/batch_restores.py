@@ -13,7 +13,7 @@ from saas.db.batch_references import dangling
 from saas.db.operation import Operation
 from saas.db.quotas import charge, refusal, room_of_rows
 from saas.db.row_operations import RowOperations
-from saas.errors import NotDeleted, NotFound, SaasError, VersionConflict
+from saas.errors import NotDeleted, NotFound, ParentGone, SaasError, VersionConflict
 
 Rows: TypeAlias = RowOperations[Any, Any]
 Items: TypeAlias = Mapping[int, BatchItem]
@@ -21,9 +21,12 @@ Row: TypeAlias = Mapping[str, Any]
 
 
 def restore(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
-    """Restore the rows of `items`; an outcome for each but those without a parent. Those for which
-    there is no room in the tenant's quota are refused, in their order. Raises AlreadyExists where
-    the natural key of one is taken."""
+    """Restore the rows of `items`; an outcome for each, or for none of a table that refers to
+    itself. Those for which there is no room in the tenant's quota are refused, in their order.
+    Raises AlreadyExists where the natural key of one is taken."""
+    if rows.table.name in rows.references.values():
+        # Of a tree the order decides: a child can only follow its parent.
+        return {}
     columns = ("id", "version", "deleted_at", *rows.references)
     found = yield from rows.run(
         ("states",),
@@ -40,9 +43,9 @@ def restore(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
             done[index] = reason
         elif state is not None:
             fit[index] = state
-    # Those without their parent are left out: it may come back in this batch.
-    orphans = yield from dangling(rows, fit)
-    ids = {index: row["id"] for index, row in fit.items() if index not in orphans}
+    for index, lost in (yield from dangling(rows, fit)).items():
+        done[index] = ParentGone(errors=lost.errors)
+    ids = {index: row["id"] for index, row in fit.items() if index not in done}
     return done | (yield from _restore(rows, ids))
 
 

@@ -26,8 +26,9 @@ def creates(items: Items, on_conflict: OnConflict) -> bool:
 def change(
     rows: Rows, items: Items, on_conflict: OnConflict, *, expects_conflicts: bool = True
 ) -> Operation[dict[int, Outcome]]:
-    """Change `items` and tell what became of each. Raises what the database refuses of the set: a
-    natural key that is taken too, of new rows unless it `expects_conflicts`."""
+    """Change `items` and tell what became of each. Raises what the database refuses of the set. A
+    new row whose natural key is taken is left out where it `expects_conflicts`, and refused as
+    well where not."""
     first = next(iter(items.values()))
     if first.kind == "restore":
         return (yield from restore(rows, items))

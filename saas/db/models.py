@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
-    Column,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -79,7 +78,6 @@ class TenantRow(Base):
 
     def __init_subclass__(cls, **options: Any) -> None:
         if not cls.__dict__.get("__abstract__", False):
-            _refuse_virtual_columns(cls)
             cls.__table_args__ = (
                 *_plain_table_args(cls),
                 PrimaryKeyConstraint("tenant_id", "id"),
@@ -88,6 +86,8 @@ class TenantRow(Base):
                 {"info": {"tenancy": "tenant", **cls.__dict__.get("__security__", {})}},
             )
         super().__init_subclass__(**options)
+        if not cls.__dict__.get("__abstract__", False):
+            _refuse_virtual_columns(table_of(cls))
 
 
 class TenantModel(TenantRow):
@@ -162,11 +162,12 @@ def tenant_tables() -> list[Table]:
     return [table for table in tables if table.info.get("tenancy") == "tenant"]
 
 
-def _refuse_virtual_columns(cls: type[TenantRow]) -> None:
-    for name, column in _columns(cls):
+def _refuse_virtual_columns(table: Table) -> None:
+    for column in table.columns:
         if column.computed is not None and not column.computed.persisted:
+            table.metadata.remove(table)
             # No trigger sees its value, so the log and the usage would be without it.
-            raise TypeError(f"{cls.__name__}.{name}: give Computed(…, persisted=True)")
+            raise TypeError(f"{table.name}.{column.name}: give Computed(…, persisted=True)")
 
 
 def _plain_table_args(cls: type[TenantRow]) -> tuple[Any, ...]:
@@ -198,11 +199,9 @@ def _tenant_foreign_keys(cls: type[TenantRow]) -> Iterator[ForeignKeyConstraint]
 
 
 def _references(cls: type[TenantRow]) -> dict[str, dict[str, str]]:
-    return {name: column.info for name, column in _columns(cls) if "references" in column.info}
-
-
-def _columns(cls: type[TenantRow]) -> Iterator[tuple[str, Column[Any]]]:
-    for base in cls.__mro__:
-        for name, attribute in vars(base).items():
-            if isinstance(attribute, MappedColumn):
-                yield name, attribute.column
+    return {
+        name: attribute.column.info
+        for base in cls.__mro__
+        for name, attribute in vars(base).items()
+        if isinstance(attribute, MappedColumn) and "references" in attribute.column.info
+    }

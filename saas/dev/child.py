@@ -1,11 +1,10 @@
 """`saas serve` as a child of `saas dev`. It loads its modules while the database is made ready."""
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-import msgspec
 
 from saas.settings import Settings
 
@@ -15,10 +14,12 @@ _STOP_SECONDS = 30
 class Child:
     """Serves once it has its settings, and stops with this process at the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        # Several workers need a variable before they load the app (`server.serve`).
+        preload = ["--preload"] if settings.workers == 1 else []
         # Its own session, so that Ctrl-C reaches this process alone and the stop has one order.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "saas.cli", "serve", "--child"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-m", "saas.cli", "serve", "--child", *preload],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -33,7 +34,8 @@ class Child:
         # One that has ended by itself is found by its exit code.
         with suppress(BrokenPipeError):
             assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-            self._process.stdin.write(msgspec.json.encode(settings) + b"\n")
+            # Pickled: JSON has no word for an infinite number, and not for every text.
+            self._process.stdin.write(pickle.dumps(settings))
             self._process.stdin.flush()
 
     def end(self) -> None:
@@ -49,9 +51,9 @@ class Child:
 
 
 @contextmanager
-def child_process() -> Iterator[Child]:
+def child_process(settings: Settings) -> Iterator[Child]:
     """Has ended when the block is left."""
-    child = Child()
+    child = Child(settings)
     try:
         yield child
     finally:

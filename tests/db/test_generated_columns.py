@@ -93,7 +93,7 @@ async def test_it_is_written_by_nobody(migrated: Any, write: Callable[[Any], Any
 
 def test_one_that_is_not_stored_is_refused() -> None:
     """Triggers do not see it, so that the log and the usage would miss it."""
-    with pytest.raises(TypeError, match=r"Virtual\.twice.*persisted=True"):
+    with pytest.raises(TypeError, match=r"virtual_lines\.twice.*persisted=True"):
 
         class Virtual(TenantModel):
             __tablename__ = "virtual_lines"

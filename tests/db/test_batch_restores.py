@@ -110,18 +110,18 @@ async def test_children_wait_for_their_parent(twin: Twin, projects: Any, tasks: 
 # Each twin has its own; the other's is gone by then.
 @pytest.mark.filterwarnings("ignore:This declarative base already contains")
 async def test_rows_of_a_tree_come_back_in_the_order_of_the_batch(twin: Twin, library: Any) -> None:
-    class Folder(TenantModel):
+    class TreeFolder(TenantModel):
         __tablename__ = "folders"
 
         parent_id: Mapped[UUID | None] = reference("folders", nullable=True)
 
-    class FolderRead(Read):
+    class TreeFolderRead(Read):
         parent_id: UUID | None
 
-    table = table_of(Folder)
+    table = table_of(TreeFolder)
     create_guarded(library, table)
     try:
-        folders = twin.repository(Folder, FolderRead)
+        folders = twin.repository(TreeFolder, TreeFolderRead)
         ids: list[UUID] = []
         async with twin.transaction():
             for parent in (None, 0, 1):

@@ -21,7 +21,7 @@ from saas.schema import metadata
 from saas.web.schemas import Read
 
 
-class Line(TenantModel):
+class PricedLine(TenantModel):
     __tablename__ = "lines"
 
     pieces: Mapped[int]
@@ -31,17 +31,17 @@ class Line(TenantModel):
     )
 
 
-class LineRead(Read):
+class PricedLineRead(Read):
     pieces: int
     price_cents: int
     total_cents: int
 
 
-TABLE = own_table(Line)
+TABLE = own_table(PricedLine)
 
 
 async def test_its_value_follows_the_others(migrated: Any) -> None:
-    lines = TenantRepository(Line, LineRead)
+    lines = TenantRepository(PricedLine, PricedLineRead)
     wish = {"pieces": 2, "price_cents": 50}
     async with guarded_pools(migrated, TABLE) as database:
         with acting(uuid4()):
@@ -84,7 +84,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("write", WAYS.values(), ids=WAYS.keys())
 async def test_it_is_written_by_nobody(migrated: Any, write: Callable[[Any], Any]) -> None:
-    lines = TenantRepository(Line, LineRead)
+    lines = TenantRepository(PricedLine, PricedLineRead)
     async with guarded_pools(migrated, TABLE) as database:
         with acting(uuid4()):
             async with transaction(database):
@@ -103,7 +103,7 @@ def test_one_that_is_not_stored_is_refused(declared: Callable[..., Any]) -> None
     """Triggers do not see it, so that the log and the usage would miss it."""
     with pytest.raises(TypeError, match=r"virtual_lines\.twice.*persisted=True"):
 
-        class Virtual(TenantModel):
+        class VirtualLine(TenantModel):
             __tablename__ = "virtual_lines"
 
             pieces: Mapped[int]

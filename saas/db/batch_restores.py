@@ -38,10 +38,11 @@ def restore(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
     fit: dict[int, Row] = {}
     for index, item in items.items():
         state = states.get(item.id) if item.id is not None else None
-        reason = _refusal(item, state)
-        if reason is not None:
+        if state is None:
+            done[index] = NotFound()
+        elif (reason := _refusal(item, state)) is not None:
             done[index] = reason
-        elif state is not None:
+        else:
             fit[index] = state
     for index, lost in (yield from dangling(rows, fit)).items():
         done[index] = ParentGone(errors=lost.errors)
@@ -49,9 +50,7 @@ def restore(rows: Rows, items: Items) -> Operation[dict[int, Outcome]]:
     return done | (yield from _restore(rows, ids))
 
 
-def _refusal(item: BatchItem, state: Row | None) -> SaasError | None:
-    if state is None:
-        return NotFound()
+def _refusal(item: BatchItem, state: Row) -> SaasError | None:
     if item.version is not None and item.version != state["version"]:
         return VersionConflict(state["version"])
     return NotDeleted() if state["deleted_at"] is None else None

@@ -55,7 +55,7 @@ BEGIN
     SELECT string_agg(format('%L, r.%I', attname, attname), ', ')
         FILTER (WHERE attname <> ALL (stamps || '{{tenant_id,id}}')),
       concat('r.deleted_at IS NULL',
-        {ARE_ACTIVE},
+        {ARE_ACTIVE}),
       {SIZES}
       INTO own, are_active, size
       {COLUMNS}

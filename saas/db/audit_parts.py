@@ -35,7 +35,7 @@ CHANGED = f"""SELECT array_agg(c.key) INTO same
 # active, and how large it is.
 ARE_ACTIVE = """max(' AND r.is_active IS NOT FALSE')
           FILTER (WHERE attname = 'is_active' AND atttypid = 'boolean'::regtype),
-        max(' AND r.revoked_at IS NULL') FILTER (WHERE attname = 'revoked_at'))"""
+        max(' AND r.revoked_at IS NULL') FILTER (WHERE attname = 'revoked_at')"""
 SIZES = f"""string_agg(format(
         CASE
           WHEN atttypid = ANY ('{OF_ONE_SIZE}'::regtype[])

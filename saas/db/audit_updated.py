@@ -34,12 +34,15 @@ UPDATED = f"""DECLARE
   olds refcursor; o record; n record;
   was jsonb; is_now jsonb; before jsonb; after jsonb; same text[]; done text; sent bytea;
   bytes integer; live integer; active integer;
+  is_set boolean := EXISTS (SELECT FROM changed_to OFFSET 19);
   own text; size text; are_live text; are_active text; are_same text;
   first_id text; matched bigint;
 BEGIN
   {UNLESS_IMPORTED}
-  IF EXISTS (SELECT FROM changed_to OFFSET 19)
-      AND NOT EXISTS (SELECT FROM changed_to GROUP BY tenant_id, id HAVING count(*) > 1) THEN
+  IF is_set THEN
+    is_set := NOT EXISTS (SELECT FROM changed_to GROUP BY tenant_id, id HAVING count(*) > 1);
+  END IF;
+  IF is_set THEN
     SELECT
       -- jsonb_build_object takes fifty columns.
       CASE WHEN count(*) FILTER (WHERE attname <> ALL (stamps)) <= 50
@@ -49,7 +52,7 @@ BEGIN
       {SIZES},
       concat('true', max(' AND r.deleted_at IS NULL') FILTER (WHERE attname = 'deleted_at')),
       concat('true', max(' AND r.deleted_at IS NULL') FILTER (WHERE attname = 'deleted_at'),
-        {ARE_ACTIVE},
+        {ARE_ACTIVE}),
       string_agg(format('CASE WHEN ' ||
         CASE
           WHEN atttypid = 'interval'::regtype THEN 'o.%1$I::text IS NOT DISTINCT FROM n.%1$I::text'
@@ -134,5 +137,7 @@ BEGIN
       n.tenant_id, now(), who, {REQUEST}, {IP}, done, TG_ARGV[0], n.id,
       jsonb_build_object('old', before, 'new', after));
   END LOOP;
+  -- Else it stays open until the transaction ends.
+  CLOSE olds;
   RETURN NULL;
 END"""

@@ -193,6 +193,16 @@ def test_row_that_loses_two_parents_at_once_is_logged_twice(log: Log, rows: int)
     assert by_set == by_row
 
 
+@pytest.mark.parametrize("rows", [1, FEW, MANY])
+def test_no_cursor_stays_open(twins: Log, rows: int) -> None:
+    fill(twins, rows)
+    twins.run("UPDATE by_set SET name = 'Other'")
+
+    assert (
+        twins.run("SELECT name FROM pg_cursors WHERE statement LIKE '%changed_%'").fetchall() == []
+    )
+
+
 def test_rows_that_no_statement_found_leave_no_trace(twins: Log) -> None:
     assert written(twins, "by_set", "name = 'Other'")[0] == []
 

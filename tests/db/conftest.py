@@ -5,7 +5,7 @@ import itertools
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import MetaData
 from trigger_log import Log
 
+from saas.context import acting_as
 from saas.db import migrate as migrate_module
 from saas.db.catalog import Catalogue, read_catalogue
 from saas.db.migrate import head_revision, migrate, migration_config
@@ -24,7 +25,7 @@ from saas.db.roles import MIGRATOR, OWNER, bootstrap
 from saas.dev.postgres import EmbeddedPostgres
 from saas.features.projects import Project, ProjectRead
 from saas.features.tasks import Task, TaskRead
-from twins import Twin
+from twins import Twin, someone
 
 
 class Database(NamedTuple):
@@ -158,6 +159,15 @@ def library(postgres: EmbeddedPostgres) -> Database:
     # Tests make deadlocks on purpose; nobody shall wait a second for each.
     database.run("ALTER DATABASE library SET deadlock_timeout = '50ms'")
     return database
+
+
+@pytest.fixture(params=["async", "sync"])
+async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
+    """Either of the repositories' two worlds, with a tenant to act in."""
+    urls = library.url("saas_app"), library.url("saas_platform")
+    async with Twin(request.param, urls).opened() as twin:
+        with acting_as(someone()):
+            yield twin
 
 
 @pytest.fixture

@@ -1,27 +1,17 @@
 """Where one statement for many rows fails, smaller ones find exactly the bad rows."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from saas.context import acting_as
 from saas.db.batch_items import BatchItem
 from saas.db.where import where
 from saas.errors import AlreadyExists
-from twins import Twin, someone
+from twins import Twin
 
 ROWS = 45
 BAD = [{0}, {ROWS - 1}, {7}, {22, 23}, {0, 11, 22, 33, 44}, set(range(5, 20)), set(range(ROWS))]
-
-
-@pytest.fixture(params=["async", "sync"])
-async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
-    urls = library.url("saas_app"), library.url("saas_platform")
-    async with Twin(request.param, urls).opened() as twin:
-        with acting_as(someone()):
-            yield twin
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Many deleted rows come back by one statement, and by the rules of one row."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,22 +7,13 @@ import pytest
 from guarded import as_owner, create_guarded
 from sqlalchemy.orm import Mapped
 
-from saas.context import acting_as
 from saas.db.batch_items import BatchItem
 from saas.db.models import TenantModel, reference, table_of
 from saas.db.where import where
 from saas.errors import NotDeleted
 from saas.schema import metadata
 from saas.web.schemas import Read
-from twins import Twin, someone
-
-
-@pytest.fixture(params=["async", "sync"])
-async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
-    urls = library.url("saas_app"), library.url("saas_platform")
-    async with Twin(request.param, urls).opened() as twin:
-        with acting_as(someone()):
-            yield twin
+from twins import Twin
 
 
 async def deleted(twin: Twin, repository: Any, rows: list[dict[str, Any]]) -> list[UUID]:

@@ -18,14 +18,6 @@ from saas.features.tasks import TaskCreate
 from twins import Twin, maybe, someone
 
 
-@pytest.fixture(params=["async", "sync"])
-async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
-    urls = library.url("saas_app"), library.url("saas_platform")
-    async with Twin(request.param, urls).opened() as twin:
-        with acting_as(someone()):
-            yield twin
-
-
 async def imported(
     twin: Twin, target: Any, rows: Any, *, each_by_itself: bool = False, **options: Any
 ) -> ImportResult:

@@ -1,25 +1,15 @@
 """Batches, and the past of a row, in both twins."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from saas.context import acting_as
 from saas.db.batch_items import BatchItem
 from saas.db.where import where
 from saas.errors import AlreadyExists, Invalid, NotFound
-from twins import Twin, someone
-
-
-@pytest.fixture(params=["async", "sync"])
-async def twin(request: pytest.FixtureRequest, library: Any) -> AsyncIterator[Twin]:
-    urls = library.url("saas_app"), library.url("saas_platform")
-    async with Twin(request.param, urls).opened() as twin:
-        with acting_as(someone()):
-            yield twin
+from twins import Twin
 
 
 def item(kind: Any, id: Any = None, version: int | None = None, **values: Any) -> BatchItem:

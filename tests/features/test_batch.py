@@ -310,3 +310,31 @@ async def test_version_stands_beside_op_and_not_among_the_fields(tenant):
 
     assert_refused(refused, 422, "invalid", {"/items/0/data/version": "unknown_field"})
     assert statuses(taken) == ["updated"]
+
+
+@pytest.mark.parametrize("op", ["restore", "update", "delete"])
+async def test_in_a_set_too_rows_of_another_tenant_are_as_absent_as_unknown_ones(
+    tenant, other_tenant, op
+):
+    async def twelve(owner):
+        made = await batch(owner, created(*(f"Row {n}" for n in range(12))))
+        ids = [result["id"] for result in made.json()["results"]]
+        if op == "restore":
+            await batch(owner, [{"op": "delete", "id": id} for id in ids])
+        return ids
+
+    mine, foreign = await twelve(tenant), await twelve(other_tenant)
+    before = (await other_tenant.get("/v1/projects?deleted=include")).json()["items"]
+    ids = [*mine, *foreign, *(str(uuid4()) for _ in range(12))]
+    items = [{"op": op, "id": id} for id in ids]
+    expected = {n: ("not_found", {f"/items/{n}": "not_found"}) for n in range(12, 36)}
+    if op == "update":
+        # The first takes the name of the second, so that the set fails and its halves are tried.
+        for item, name in zip(items, ["Row 1", *ids[1:]], strict=True):
+            item["data"] = {"name": name}
+        expected[0] = ("already_exists", {"/items/0/data/name": "taken"})
+
+    answer = await batch(tenant, items, mode="partial")
+
+    assert failures(answer) == expected
+    assert (await other_tenant.get("/v1/projects?deleted=include")).json()["items"] == before

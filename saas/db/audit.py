@@ -5,10 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Index
+from sqlalchemy import Index, Integer
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from saas.db.models import HOLDS_ACTOR, HOLDS_ID, TenantRow, security
+from saas.db.audit_entries import AuditEntries
+from saas.db.models import HOLDS_ACTOR, HOLDS_ID, TenantRow, security, table_of
 
 
 class AuditLog(TenantRow):
@@ -27,6 +29,33 @@ class AuditLog(TenantRow):
     entity: Mapped[str]
     entity_id: Mapped[UUID] = mapped_column(info=HOLDS_ID)
     changes: Mapped[dict[str, Any]]
+
+
+class AuditSet(TenantRow):
+    """The entries of up to a hundred new rows of one INSERT, as one row, which takes a fifteenth of
+    the room. Written by the trigger alone (`audit_inserted.py`), read as single entries
+    (`audit_entries.py`). Its `id` is that of its first entry, from which the others count up in the
+    order of `rows`. Each is a row without its tenant and, unless it has its `version`, without what
+    follows from the set."""
+
+    __tablename__ = "audit_sets"
+    # Archives hold its entries as those of the log.
+    __security__ = security(app=("SELECT",), audited=False, portable="never")
+    __table_args__ = (Index("ix_audit_sets_entity", "tenant_id", "entity", "first_id", "last_id"),)
+
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(info=HOLDS_ACTOR)
+    request_id: Mapped[str | None]
+    ip: Mapped[str | None]
+    entity: Mapped[str]
+    size: Mapped[int] = mapped_column(Integer)
+    first_id: Mapped[UUID] = mapped_column(info=HOLDS_ID)
+    """The least of the rows' ids, `last_id` the greatest."""
+    last_id: Mapped[UUID] = mapped_column(info=HOLDS_ID)
+    rows: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+
+
+AuditLog.__source__ = AUDIT_ENTRIES = AuditEntries(table_of(AuditLog), table_of(AuditSet))
 
 
 class AuditEntry(msgspec.Struct):

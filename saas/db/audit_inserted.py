@@ -6,23 +6,28 @@ from saas.db.audit_parts import (
     ARE_ACTIVE,
     BYTES,
     COLUMNS,
-    COUNTED_ID,
     HALVES_OF_FIRST_ID,
     IP,
     LOG,
     REQUEST,
+    SET_BYTES,
+    SET_SIZE,
     SIZES,
     UNLESS_IMPORTED,
     USAGE,
 )
 
 # All rows of one INSERT at once; one row by statements of VALUES, which take half the time of those
-# for a set. From fifty rows on by a statement that names the table's columns, which takes half the
-# time of one that does not know them. A row to which nothing but this INSERT has happened is logged
-# without its version, authors and times: `is_new` says that they follow from the entry
-# (`AuditEntry`).
+# for a set. From fifty rows on, by the hundred in `audit_sets`, in the order of their ids, with a
+# statement that names the columns of the table; of wide rows fewer, for a set is read as a whole. A
+# row to which nothing but this INSERT has happened is there without its version, authors and times,
+# which follow from the set (`AuditEntry`).
+# One by one go rows whose ids tell no time, for a row's set is found by the range of its ids; and
+# those of a statement that is not bound to their tenant, as of a migration, which may have opened
+# the log alone.
 # unscoped: the body of a trigger; tenant_id comes from the row that it fires for
-INSERTED = f"""DECLARE
+INSERTED = f"""#variable_conflict use_variable
+DECLARE
   stamps CONSTANT name[] :=
     '{{version,created_at,created_by,updated_at,updated_by,deleted_at,deleted_by}}';
   who text := {ACTOR};
@@ -30,6 +35,7 @@ INSERTED = f"""DECLARE
   seen integer := 0;
   is_now jsonb; sent bytea; live integer; active integer;
   own text; are_active text; size text;
+  bound uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
   first_id text;
 BEGIN
   {UNLESS_IMPORTED}
@@ -51,7 +57,10 @@ BEGIN
       jsonb_build_object('old', NULL, 'new', is_now - '{{tenant_id,id}}'::text[]));
     RETURN NULL;
   END IF;
-  IF EXISTS (SELECT FROM inserted OFFSET 49) THEN
+  IF EXISTS (SELECT FROM inserted OFFSET 49) AND NOT EXISTS (
+    SELECT FROM inserted AS i
+    WHERE (i.tenant_id = bound AND uuid_extract_version(i.id) = 7) IS NOT TRUE
+  ) THEN
     SELECT string_agg(format('%L, r.%I', attname, attname), ', ')
         FILTER (WHERE attname <> ALL (stamps || '{{tenant_id,id}}')),
       concat('r.deleted_at IS NULL',
@@ -60,31 +69,42 @@ BEGIN
       INTO own, are_active, size
       {COLUMNS}
       -- A table without them has no such short form. jsonb_build_object takes fifty columns.
-      HAVING count(*) FILTER (WHERE attname = ANY (stamps)) = 7 AND count(*) <= 59;
+      HAVING count(*) FILTER (WHERE attname = ANY (stamps)) = 7 AND count(*) <= 58;
   END IF;
   IF own IS NOT NULL THEN
     first_id := uuidv7();
     EXECUTE format($sql$
-      WITH logged AS (
-        INSERT INTO public.audit_log
-          (tenant_id, id, at, actor, request_id, ip, action, entity, entity_id, changes)
-        SELECT r.tenant_id, {COUNTED_ID}, now(), $3, $4, $5,
-          'insert', $6, r.id,
-          CASE WHEN r.version = 1 AND r.created_at = now() AND r.updated_at = now()
-              AND r.created_by = $3 AND r.updated_by = $3
-              AND r.deleted_at IS NULL AND r.deleted_by IS NULL
-            THEN jsonb_build_object('is_new', true, 'old', NULL, 'new', jsonb_build_object(%s))
-            ELSE jsonb_build_object('old', NULL,
-              'new', to_jsonb(r.*) - '{{tenant_id,id}}'::text[]) END
-        FROM inserted AS r)
+      WITH placed AS (
+        SELECT i.*, row_number() OVER ids - 1 AS "place in the statement",
+          sum(pg_column_size(i.*)) OVER ids AS "bytes up to here"
+        FROM inserted AS i
+        WINDOW ids AS (ORDER BY i.id)
+      ), sets AS MATERIALIZED (
+        SELECT min(r."place in the statement") AS place, count(*)::integer AS size,
+          array_agg(r.id ORDER BY r.id) AS ids,
+          jsonb_agg(
+            CASE WHEN r.version = 1 AND r.created_at = now() AND r.updated_at = now()
+                AND r.created_by = $4 AND r.updated_by = $4
+                AND r.deleted_at IS NULL AND r.deleted_by IS NULL
+              THEN jsonb_build_object('id', r.id, %s)
+              ELSE to_jsonb(r.*) - '{{tenant_id,place in the statement,bytes up to here}}'::text[]
+            END ORDER BY r.id) AS rows,
+          count(*) FILTER (WHERE r.deleted_at IS NULL) AS live,
+          count(*) FILTER (WHERE %s) AS active, count(r.deleted_at) AS removed, sum(%s) AS bytes
+        FROM placed AS r
+        GROUP BY r."place in the statement" / {SET_SIZE}, r."bytes up to here" / {SET_BYTES}
+      ), logged AS (
+        INSERT INTO public.audit_sets
+          (tenant_id, id, at, actor, request_id, ip, entity, size, first_id, last_id, rows)
+        SELECT $3, ($1 || to_hex($2 + s.place))::uuid,
+          now(), $4, $5, $6, $7, s.size, s.ids[1], s.ids[s.size], s.rows
+        FROM sets AS s)
       {USAGE}
-      SELECT r.tenant_id, now(), $6, $3, count(*), 0, 0,
-        count(*) FILTER (WHERE r.deleted_at IS NULL), count(*) FILTER (WHERE %s),
-        count(r.deleted_at), sum(%s)
-      FROM inserted AS r
-      GROUP BY r.tenant_id$sql$, own, are_active, size)
+      SELECT $3, now(), $7, $4, sum(s.size), 0, 0, sum(s.live), sum(s.active), sum(s.removed),
+        sum(s.bytes)
+      FROM sets AS s$sql$, own, are_active, size)
     USING {HALVES_OF_FIRST_ID},
-      who, {REQUEST}, {IP}, TG_ARGV[0];
+      bound, who, {REQUEST}, {IP}, TG_ARGV[0];
     RETURN NULL;
   END IF;
   WITH row AS MATERIALIZED (

@@ -46,8 +46,12 @@ SIZES = f"""string_agg(format(
         typsend, attname, attlen), ' + ')"""
 COLUMNS = """FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
       WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped"""
-# The ids of a set's entries count up from a random one (RFC 9562, 6.2, method 2), for each uuidv7()
-# asks the system for random bytes: $1 and $2 of the statement are the halves of `first_id`.
+# At most so many new rows of one INSERT, of about so many bytes, are one row of `audit_sets`:
+# enough to take little room, few enough to be read for one of them.
+SET_SIZE = 100
+SET_BYTES = 1_000_000
+# The ids of the entries of one statement count up from a random one (RFC 9562, 6.2, method 2), for
+# each uuidv7() asks the system for random bytes: $1 and $2 are the halves of `first_id`.
 COUNTED_ID = "($1 || to_hex($2 + row_number() OVER ()))::uuid"
 HALVES_OF_FIRST_ID = """left(first_id, 24),
       -- Twelve digits, also a million rows on.

@@ -13,7 +13,6 @@ from sqlalchemy import (
     DateTime,
     Executable,
     Integer,
-    Select,
     Table,
     TableValuedAlias,
     Text,
@@ -31,12 +30,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from saas.db.audit import AuditLog
-from saas.db.models import table_of
+from saas.db.audit import AUDIT_ENTRIES
 from saas.db.row_state import ROW_ID, default_state, present_state, state_record
-from saas.db.statements import tenant_predicate
 
-_LOG = table_of(AuditLog)
 _BEYOND = literal_column("'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid", Uuid())
 _JSON_NULL = literal_column("'null'::jsonb", JSONB())
 _EMPTY = literal_column("'{}'::jsonb", JSONB())
@@ -58,7 +54,8 @@ def row_as_of(table: Table, shown: Sequence[str]) -> Executable:
     """One row: the columns of `shown` as they were at the time `as_of`, the time of the
     transaction, and whether the row was there and live."""
     time = bindparam("as_of", type_=DateTime(timezone=True))
-    past = _past(table, _LOG.c.at > time)
+    log = _log_of(table)
+    past = _past(log, table, log.c.at > time)
     first = select(past.later.c.action).order_by(past.later.c.id).limit(_ONE).scalar_subquery()
     kept = select(past.kept.c.action).scalar_subquery()
     was_there = case(
@@ -81,14 +78,15 @@ def row_after_entry(table: Table, references: Iterable[str]) -> Executable:
     """One row: what a revert has to know of the row, of the entry `to` and of the state after it.
     Last come, of each reference, the value in that state and the present one as text."""
     target = bindparam("to", type_=Uuid())
-    past = _past(table, _LOG.c.id > target)
-    newest = _entries(table, _LOG.c.changes["old"]["version"].astext.cast(Integer), _LOG.c.action)
-    last = newest.order_by(_LOG.c.id.desc()).limit(_ONE).subquery()
+    log = _log_of(table)
+    past = _past(log, table, log.c.id > target)
+    newest = select(log.c.changes["old"]["version"].astext.cast(Integer), log.c.action)
+    last = newest.order_by(log.c.id.desc()).limit(_ONE).subquery()
     asked = select(
         cast(past.rows.c.present["version"].astext, Integer),
         past.rows.c.present["deleted_at"].astext.is_not(None),
         select(last.c[0]).where(last.c.action == "delete").scalar_subquery(),
-        exists(_entries(table, _LOG.c.id).where(_LOG.c.id == target)),
+        exists(select(log.c.id).where(log.c.id == target)),
         select(past.kept.c.action).scalar_subquery(),
         cast(past.rows.c.state, Text),
         past.record.c.deleted_at.is_not(None),
@@ -98,20 +96,20 @@ def row_after_entry(table: Table, references: Iterable[str]) -> Executable:
     return asked.select_from(past.rows, past.record)
 
 
-def _past(table: Table, is_later: ColumnElement[bool]) -> _Past:
+def _past(log: Any, table: Table, is_later: ColumnElement[bool]) -> _Past:
     """Undo all entries from the first one on for which `is_later`. Entries are ordered by id: a
     transaction that began first may be the second to change the row, and its `at` tells when it
     began."""
-    id = _LOG.c.id
-    first = _entries(table, id).where(is_later).order_by(id).limit(_ONE).cte("boundary")
+    id = log.c.id
+    first = select(id).where(is_later).order_by(id).limit(_ONE).cte("boundary")
     begin = select(first.c.id).scalar_subquery()
-    removals = _entries(table, id).where(_LOG.c.action == "delete", id >= begin)
+    removals = select(id).where(log.c.action == "delete", id >= begin)
     removed = removals.order_by(id).limit(_ONE).cte("removal")
     removal = select(removed.c.id).scalar_subquery()
-    new, old = _LOG.c.changes["new"].label("new"), _LOG.c.changes["old"].label("old")
-    before = _entries(table, _LOG.c.at, _LOG.c.actor, _LOG.c.action, new)
+    new, old = log.c.changes["new"].label("new"), log.c.changes["old"].label("old")
+    before = select(log.c.at, log.c.actor, log.c.action, new)
     before = before.where(id < func.coalesce(begin, _BEYOND)).order_by(id.desc())
-    after = _entries(table, id, _LOG.c.action, old)
+    after = select(id, log.c.action, old)
     after = after.where(id >= begin, id <= func.coalesce(removal, _BEYOND))
     kept, later = before.limit(_ONE).cte("kept"), after.cte("later")
     present = present_state(table)
@@ -129,10 +127,8 @@ def _past(table: Table, is_later: ColumnElement[bool]) -> _Past:
     return _Past(stamped, kept, later, removal, state_record(table, stamped.c.state))
 
 
-def _entries(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
-    return select(*columns).where(
-        tenant_predicate(_LOG), _LOG.c.entity == table.name, _LOG.c.entity_id == ROW_ID
-    )
+def _log_of(table: Table) -> Any:
+    return AUDIT_ENTRIES.rows_of(table.name, ROW_ID)
 
 
 def _undone(later: CTE) -> ColumnElement[Any]:

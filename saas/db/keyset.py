@@ -1,7 +1,7 @@
 """Keyset pages: the order of a list, the rows beyond a position in it, and where a page borders on
 the next and the one before. Nulls come last in both directions of a sort."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -66,15 +66,20 @@ def keyset(chosen: Select[Any], table: Table, query: ListQuery) -> Select[Any]:
     position = query.before or query.after
     if position:
         chosen = chosen.where(beyond_sql(table, query.sort, position, backwards=backwards))
+    return chosen.order_by(*order_of(table, query))
+
+
+def order_of(table: Table, query: ListQuery) -> Iterator[ColumnElement[Any]]:
+    """The query's order; the other way round where it asks for what is before a position."""
+    backwards = query.before is not None
     for key in query.sort:
         column = table.c[key.column]
         is_descending = key.descending != backwards
         order = column.desc() if is_descending else column.asc()
         # PostgreSQL has nulls last in ascending order, first in descending order.
-        if column.nullable and key.descending:
+        if _may_be_null(column) and key.descending:
             order = order.nulls_first() if backwards else order.nulls_last()
-        chosen = chosen.order_by(order)
-    return chosen
+        yield order
 
 
 def beyond_sql(
@@ -92,7 +97,7 @@ def beyond_sql(
         for number, (key, value) in enumerate(zip(sort, position, strict=True))
     ]
     columns = [step.column for step in steps]
-    if len({step.is_upwards for step in steps}) == 1 and not any(c.nullable for c in columns):
+    if len({step.is_upwards for step in steps}) == 1 and not any(map(_may_be_null, columns)):
         # A row comparison is one index condition; the general form below is not.
         row, bound = tuple_(*columns), tuple_(*(step.value for step in steps))
         return row > bound if steps[0].is_upwards else row < bound
@@ -116,7 +121,7 @@ class _Step(NamedTuple):
         if self.is_null:
             return self.column.is_not(None) if self.backwards else false()
         further = self.column > self.value if self.is_upwards else self.column < self.value
-        if self.backwards or not self.column.nullable:
+        if self.backwards or not _may_be_null(self.column):
             return further
         return or_(further, self.column.is_(None))
 
@@ -127,9 +132,14 @@ class _Step(NamedTuple):
         """A range of this column that holds every row beyond; none where there is no one range."""
         if self.is_null:
             return [] if self.backwards else [self.column.is_(None)]
-        if self.column.nullable and not self.backwards:
+        if _may_be_null(self.column) and not self.backwards:
             return []
         return [self.column >= self.value if self.is_upwards else self.column <= self.value]
+
+
+def _may_be_null(column: Any) -> bool:
+    # Expressions that stand for a column never are.
+    return getattr(column, "nullable", False)
 
 
 def _position(row: Any, places: Sequence[int]) -> Position:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     DateTime,
+    Executable,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -65,11 +66,24 @@ class Base(DeclarativeBase):
     }
 
 
+class Source(Protocol):
+    """What the rows of a model are read from, with the columns of its table: `rows` has what a page
+    of the query may show or, without a query, all; `row` the one with this id."""
+
+    def rows(self, query: Any = None) -> Any: ...
+
+    def row(self, id: Any) -> Any: ...
+
+    def count(self, query: Any) -> Executable: ...
+
+
 class TenantRow(Base):
     """An append-only row of one tenant. The key starts with the tenant, so that no index, foreign
     key or conflict can tell one tenant of another's rows, and the tables can be sharded."""
 
     __abstract__ = True
+    __source__: ClassVar[Source | None] = None
+    """What its rows are read from, where that is not its table."""
 
     tenant_id: Mapped[UUID] = mapped_column(Uuid, nullable=False, sort_order=-20)
     id: Mapped[UUID] = mapped_column(

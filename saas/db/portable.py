@@ -23,11 +23,12 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
-from saas.db.audit import AuditLog
+from saas.db.audit import AUDIT_ENTRIES, AuditLog
 from saas.db.models import table_of, tenant_tables
 from saas.db.restore_functions import IMPORTED
 from saas.db.statements import tenant_predicate
@@ -44,6 +45,8 @@ CANONICAL = (
 
 # SQLAlchemy leaves its dialects without types.
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+# With a star, for a column may have the name of the row.
+_LINE = cast(func.row_to_json(literal_column("portable.*")), Text).label("line")
 
 
 class PortableTable(NamedTuple):
@@ -90,10 +93,13 @@ def may_be_absent(column: Column[Any]) -> bool:
 def select_lines(portable: PortableTable) -> Select[Any]:
     """Every row as a line of JSON, by id. The log's own entries of imports are told apart: they
     are about the installation that the tenant came to, and a moved log must equal the first."""
-    rows = select(*portable.columns).where(tenant_predicate(portable.table))
-    if portable.is_log:
-        rows = rows.where(AUDIT_LOG.c.action != IMPORTED)
-    return _as_lines(rows)
+    if not portable.is_log:
+        return _as_lines(select(*portable.columns).where(tenant_predicate(portable.table)))
+    entries, order = AUDIT_ENTRIES.in_order()
+    columns = (entries.c[column.name] for column in portable.columns)
+    shown = select(*columns).correlate(entries).lateral("portable")
+    lines = select(_LINE).select_from(entries.join(shown, true()))
+    return lines.where(entries.c.action != IMPORTED).order_by(*order)
 
 
 def select_imports() -> Select[Any]:
@@ -126,9 +132,7 @@ def insert_own_row(table: Table, columns: Sequence[str]) -> Executable:
 
 def _as_lines(rows: Select[Any]) -> Select[Any]:
     own = rows.subquery("portable")
-    # With a star, for a column may have the name of the row.
-    line = func.row_to_json(literal_column("portable.*"))
-    return select(cast(line, Text).label("line")).select_from(own).order_by(own.c.id)
+    return select(_LINE).select_from(own).order_by(own.c.id)
 
 
 def _is_portable(column: Column[Any]) -> bool:

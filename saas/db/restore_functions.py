@@ -41,6 +41,7 @@ BEGIN
   END IF;
   -- A tombstone has no log either.
   IF EXISTS (SELECT FROM public.audit_log AS a WHERE a.tenant_id = bound)
+    OR EXISTS (SELECT FROM public.audit_sets AS s WHERE s.tenant_id = bound)
     OR EXISTS (SELECT FROM public.tenants AS t WHERE t.id = bound)
   THEN
     RAISE unique_violation USING MESSAGE = 'this tenant is not new';

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Executable, Table
+from sqlalchemy import Executable, Table, Uuid, bindparam
 
 from saas import context
 from saas.db import statements
@@ -19,7 +19,7 @@ from saas.db.keyset import window_of, with_sort_columns
 from saas.db.models import PROTECTED, Base, TenantModel, TenantRow, add_natural_key, table_of
 from saas.db.operation import Operation, Rows, Step
 from saas.db.partial import shape_for
-from saas.db.query import QueryGrammar
+from saas.db.query import ListQuery, QueryGrammar
 from saas.db.quotas import reserve_again, reserve_new
 from saas.db.statements import ShapeCache, Statement
 from saas.db.streams import Stream
@@ -57,6 +57,7 @@ class RowOperations(Generic[Model, Read]):
         hidden: Sequence[str] = (),
     ) -> None:
         self.table: Table = table_of(model)
+        self._source = model.__source__
         self.read = read
         self.natural_key = natural_key
         generated = {column.name for column in self.table.columns if column.computed is not None}
@@ -86,7 +87,9 @@ class RowOperations(Generic[Model, Read]):
         rows = yield from self.run(
             ("get", include_deleted, fields),
             lambda: statements.select_one(
-                self.table, kind.columns, include_deleted=include_deleted
+                self._source.row(bindparam("id", type_=Uuid())) if self._source else self.table,
+                kind.columns,
+                include_deleted=include_deleted,
             ),
             {"id": id},
         )
@@ -101,7 +104,7 @@ class RowOperations(Generic[Model, Read]):
         columns = with_sort_columns(kind.columns, query)
         found = yield from self.run(
             ("list", shape_of(query)),
-            lambda: statements.select_page(self.table, columns, query, self._search),
+            lambda: statements.select_page(self._rows(query), columns, query, self._search),
             parameters(query),
         )
         rows, next_after, prev_before = window_of(found, query, columns)
@@ -115,11 +118,18 @@ class RowOperations(Generic[Model, Read]):
         query = as_query(query, self.grammar)
         rows = yield from self.run(
             ("count", filter_shape_of(query)),
-            lambda: statements.count_matching(self.table, query, self._search),
+            lambda: (
+                self._source.count(query)
+                if self._source
+                else statements.count_matching(self.table, query, self._search)
+            ),
             parameters(query),
         )
         total: int = rows[0][0]
         return total
+
+    def _rows(self, query: ListQuery | None = None) -> Any:
+        return self._source.rows(query) if self._source else self.table
 
     def open_stream(self, query: Query, number: int) -> Operation[Stream]:
         """Declare a cursor over every row of the query; its limit and place do not count."""
@@ -132,7 +142,7 @@ class RowOperations(Generic[Model, Read]):
         yield from self.run(
             ("stream", stream.name, shape_of(everything)),
             lambda: stream.declare(
-                statements.select_all(self.table, columns, everything, self._search)
+                statements.select_all(self._rows(), columns, everything, self._search)
             ),
             parameters(everything),
         )

@@ -49,11 +49,17 @@ _OF_LOG = f"""DECLARE
 BEGIN
   RETURN QUERY
     SELECT date_bin('15 minutes', a.at, '2000-01-01 00:00+00'), a.entity, a.actor,
-      count(*) FILTER (WHERE a.action = 'insert'),
-      count(*) FILTER (WHERE a.action IN ('update', 'restore')),
-      count(*) FILTER (WHERE a.action IN ('delete', 'soft_delete'))
-    FROM public.audit_log AS a
-    WHERE a.tenant_id = bound AND a.entity <> 'tenants'
+      coalesce(sum(a.entries) FILTER (WHERE a.action = 'insert'), 0),
+      coalesce(sum(a.entries) FILTER (WHERE a.action IN ('update', 'restore')), 0),
+      coalesce(sum(a.entries) FILTER (WHERE a.action IN ('delete', 'soft_delete')), 0)
+    FROM (
+      SELECT l.at, l.entity, l.actor, l.action, 1 AS entries
+      FROM public.audit_log AS l
+      WHERE l.tenant_id = bound AND l.entity <> 'tenants'
+      UNION ALL
+      SELECT s.at, s.entity, s.actor, 'insert', s.size
+      FROM public.audit_sets AS s
+      WHERE s.tenant_id = bound) AS a
     GROUP BY 1, 2, 3;
 END"""
 

@@ -130,6 +130,53 @@ def test_any_type_and_any_name_of_a_column_is_logged_alike(log: Log) -> None:
     assert log.counted() == [{"created": n, "live": n, "bytes": n * size} for n in (MANY, 1)]
 
 
+def test_a_column_may_have_the_name_of_anything_in_the_trigger(log: Log) -> None:
+    names = (
+        "who",
+        "bound",
+        "first_id",
+        "sent",
+        "live",
+        "active",
+        "seen",
+        "i",
+        "s",
+        "sets",
+        "placed",
+    )
+    log.make_table(
+        f"LIKE projects INCLUDING DEFAULTS, {', '.join(f'{name} text' for name in names)}"
+    )
+    given = {name: f"'{name} ' || n" for name in names}
+    log.insert("things", MANY, name="'Row ' || n", **given, **PROJECT)
+
+    assert [entry.changes["who"]["new"] for entry in log.shown()] == [
+        f"who {n + 1}" for n in range(MANY)
+    ]
+    assert len(log.sets()) == 1
+
+
+def test_wide_rows_are_in_smaller_sets(log: Log) -> None:
+    wide = PROJECT | {"description": "CASE WHEN n > 30 THEN repeat('x', 300000) END"}
+    log.insert("projects", MANY, name="'Row ' || n", **wide)
+
+    sizes = [row["size"] for row in log.sets()]
+    assert sum(sizes) == MANY
+    assert max(sizes[1:]) <= 4
+    assert [entry.changes["name"]["new"] for entry in log.shown()] == [
+        f"Row {n + 1}" for n in range(MANY)
+    ]
+
+
+@pytest.mark.parametrize("id", ["gen_random_uuid()", "CASE n WHEN 7 THEN gen_random_uuid() END"])
+def test_rows_whose_ids_tell_no_time_are_logged_one_by_one(log: Log, id: str) -> None:
+    """The range of such ids would tell nothing of where a row's entry is."""
+    log.insert("projects", MANY, name="'Row ' || n", id=f"coalesce({id}, uuidv7())", **PROJECT)
+
+    assert log.sets() == []
+    assert len(log.stored()) == MANY
+
+
 def _type(value: str) -> str:
     return value.rpartition("::")[2] if "::" in value else "text"
 

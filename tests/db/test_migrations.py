@@ -71,7 +71,16 @@ def test_short_entries_of_the_log_are_whole_for_the_version_before_them(new_data
         connection.execute(BIND)
         connection.execute("SET app.actor = 'test'")
         connection.execute(INSERT_MANY)
+        sets = connection.execute("SELECT id, size FROM audit_sets").fetchall()
+        assert [size for _, size in sets] == [60]
+
+    command.downgrade(migration_config(database.url(MIGRATOR)), "0016")
+
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
         assert _actions(connection) == {("insert", "is_new"): 60}
+        entries = connection.execute("SELECT id FROM audit_log ORDER BY id").fetchall()
+        assert [id.int for (id,) in entries] == [sets[0][0].int + n for n in range(60)]
 
     command.downgrade(migration_config(database.url(MIGRATOR)), "0004")
 
@@ -228,6 +237,7 @@ def test_backfill_that_lifts_force_reaches_every_row_and_is_logged(
         "ALTER TABLE audit_log NO FORCE ROW LEVEL SECURITY",
         "ALTER TABLE usage_changes NO FORCE ROW LEVEL SECURITY",
         "UPDATE projects SET description = 'filled'",
+        INSERT_MANY.replace("'test'", f"'role:{MIGRATOR}'"),
         "ALTER TABLE projects FORCE ROW LEVEL SECURITY",
         "ALTER TABLE audit_log FORCE ROW LEVEL SECURITY",
         "ALTER TABLE usage_changes FORCE ROW LEVEL SECURITY",
@@ -237,9 +247,11 @@ def test_backfill_that_lifts_force_reaches_every_row_and_is_logged(
 
     assert database.dump() == before
     with database.connect() as connection:
-        assert connection.execute("SELECT description FROM projects").fetchall() == [("filled",)]
+        filled = "SELECT count(description), count(*) FROM projects"
+        assert connection.execute(filled).fetchone() == (1, 61)
         log = connection.execute("SELECT action, actor FROM audit_log ORDER BY id").fetchall()
-    assert log == [("insert", "role:saas_root"), ("update", f"role:{MIGRATOR}")]
+    added = [("insert", f"role:{MIGRATOR}")] * 60
+    assert log == [("insert", "role:saas_root"), ("update", f"role:{MIGRATOR}"), *added]
 
 
 def test_offline_sql_makes_the_same_database(

@@ -4,11 +4,19 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+from sqlalchemy import select
 
-from saas.db.audit import AuditEntry
+from saas.db.audit import AUDIT_ENTRIES, AuditEntry
 from saas.db.audit_parts import BYTES
+from saas.db.statements import Statement
 
 ACTOR = "key:0199d3a0-0000-7000-8000-000000000001"
+
+
+_rows = AUDIT_ENTRIES.rows()
+_ENTRIES = Statement(
+    select(*(_rows.c[name] for name in AuditEntry.__struct_fields__)).order_by(_rows.c.id)
+).named
 
 
 class Log:
@@ -39,10 +47,12 @@ class Log:
         )
 
     def stored(self) -> list[dict[str, Any]]:
-        """The entries in the order of their ids."""
-        columns = "id, at, actor, request_id, ip, action, entity, entity_id, changes"
+        """The entries in the order of their ids, those of sets too."""
+        return self.run(_ENTRIES.sql, _ENTRIES.arguments({"tenant_id": self.tenant})).fetchall()
+
+    def sets(self) -> list[dict[str, Any]]:
         return self.run(
-            f"SELECT {columns} FROM audit_log WHERE tenant_id = '{self.tenant}' ORDER BY id"
+            f"SELECT * FROM audit_sets WHERE tenant_id = '{self.tenant}' ORDER BY id"
         ).fetchall()
 
     def counted(self) -> list[dict[str, int]]:

@@ -109,12 +109,19 @@ def new_row(table: Table, tenant: str | UUID, parents: Mapping[str, Any]) -> dic
 
 
 def fill(raw: Raw, tenant: str | UUID, *, leaving_out: frozenset[str] = frozenset()) -> None:
-    """Add a row of `tenant` to every table but those named and those that triggers fill."""
+    """Add a row of `tenant` to every table but those named and those that triggers fill; and a set
+    of the log, for which a trigger would want fifty rows."""
     with raw.owner_in(tenant, keep=True) as connection:
         for table in tenant_tables():
             if table.name not in leaving_out and not is_filled_by_triggers(table):
                 values = new_row(table, tenant, _parents(connection, table))
                 connection.execute(insert(table, values), values)
+        id = uuid4()
+        connection.execute(
+            """INSERT INTO audit_sets (tenant_id, at, actor, entity, size, first_id, last_id, rows)
+            VALUES (%s, now(), 'system', 'raw', 1, %s, %s, %s)""",
+            [tenant, id, id, Jsonb([{"id": str(id), "name": "raw"}])],
+        )
 
 
 def use(raw: Raw, tenant: str | UUID, route: str) -> None:

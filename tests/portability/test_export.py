@@ -22,6 +22,8 @@ from saas.settings import Settings
 STAY_BEHIND = {
     *("idempotency_keys", "access_grants", "row_quotas"),
     *("imports", "import_chunks", "import_errors"),
+    # Their entries travel with the log's.
+    "audit_sets",
 }
 
 

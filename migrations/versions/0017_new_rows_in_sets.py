@@ -118,10 +118,10 @@ def upgrade() -> None:
         "    first_id := uuidv7();\n"
         "    EXECUTE format($sql$\n"
         "      WITH placed AS (\n"
-        '        SELECT i.*, row_number() OVER ids - 1 AS "place in the statement",\n'
-        '          sum(pg_column_size(i.*)) OVER ids AS "bytes up to here"\n'
-        "        FROM inserted AS i\n"
-        "        WINDOW ids AS (ORDER BY i.id)\n"
+        '        SELECT r.*, row_number() OVER ids - 1 AS "place in the statement",\n'
+        '          sum(%3$s) OVER ids AS "bytes up to here"\n'
+        "        FROM inserted AS r\n"
+        "        WINDOW ids AS (ORDER BY r.id)\n"
         "      ), sets AS MATERIALIZED (\n"
         '        SELECT min(r."place in the statement") AS place, count(*)::integer AS size,\n'
         "          array_agg(r.id ORDER BY r.id) AS ids,\n"
@@ -130,13 +130,13 @@ def upgrade() -> None:
         "now()\n"
         "                AND r.created_by = $4 AND r.updated_by = $4\n"
         "                AND r.deleted_at IS NULL AND r.deleted_by IS NULL\n"
-        "              THEN jsonb_build_object('id', r.id, %s)\n"
+        "              THEN jsonb_build_object('id', r.id, %1$s)\n"
         "              ELSE to_jsonb(r.*) - '{tenant_id,place in the statement,bytes up to "
         "here}'::text[]\n"
         "            END ORDER BY r.id) AS rows,\n"
         "          count(*) FILTER (WHERE r.deleted_at IS NULL) AS live,\n"
-        "          count(*) FILTER (WHERE %s) AS active, count(r.deleted_at) AS removed, "
-        "sum(%s) AS bytes\n"
+        "          count(*) FILTER (WHERE %2$s) AS active, count(r.deleted_at) AS removed, "
+        "sum(%3$s) AS bytes\n"
         "        FROM placed AS r\n"
         '        GROUP BY r."place in the statement" / 100, r."bytes up to here" / 1000000\n'
         "      ), logged AS (\n"

@@ -190,8 +190,9 @@ def _may_have(sets: Any, condition: Condition, name: str) -> ColumnElement[bool]
 def _holds(sets: Any, column: str, operator: str, id: Any) -> ColumnElement[bool]:
     """Whether one of the ids of a set may compare like that to `id`."""
     if column == "id":
-        # It may be the last one.
-        least, greatest = sets.c.id <= id, sets.c.id >= _counted(id, _number(1 - SET_SIZE))
+        # The first comparison says the same of most sets, and an index can begin there.
+        near = sets.c.id >= _counted(id, _number(1 - SET_SIZE))
+        least, greatest = sets.c.id <= id, and_(near, sets.c.end >= id)
     else:
         least, greatest = sets.c.first_id <= id, sets.c.last_id >= id
     if operator == "eq":

@@ -75,10 +75,10 @@ BEGIN
     first_id := uuidv7();
     EXECUTE format($sql$
       WITH placed AS (
-        SELECT i.*, row_number() OVER ids - 1 AS "place in the statement",
-          sum(pg_column_size(i.*)) OVER ids AS "bytes up to here"
-        FROM inserted AS i
-        WINDOW ids AS (ORDER BY i.id)
+        SELECT r.*, row_number() OVER ids - 1 AS "place in the statement",
+          sum(%3$s) OVER ids AS "bytes up to here"
+        FROM inserted AS r
+        WINDOW ids AS (ORDER BY r.id)
       ), sets AS MATERIALIZED (
         SELECT min(r."place in the statement") AS place, count(*)::integer AS size,
           array_agg(r.id ORDER BY r.id) AS ids,
@@ -86,11 +86,11 @@ BEGIN
             CASE WHEN r.version = 1 AND r.created_at = now() AND r.updated_at = now()
                 AND r.created_by = $4 AND r.updated_by = $4
                 AND r.deleted_at IS NULL AND r.deleted_by IS NULL
-              THEN jsonb_build_object('id', r.id, %s)
+              THEN jsonb_build_object('id', r.id, %1$s)
               ELSE to_jsonb(r.*) - '{{tenant_id,place in the statement,bytes up to here}}'::text[]
             END ORDER BY r.id) AS rows,
           count(*) FILTER (WHERE r.deleted_at IS NULL) AS live,
-          count(*) FILTER (WHERE %s) AS active, count(r.deleted_at) AS removed, sum(%s) AS bytes
+          count(*) FILTER (WHERE %2$s) AS active, count(r.deleted_at) AS removed, sum(%3$s) AS bytes
         FROM placed AS r
         GROUP BY r."place in the statement" / {SET_SIZE}, r."bytes up to here" / {SET_BYTES}
       ), logged AS (

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    cast,
     func,
     literal_column,
     select,
@@ -58,19 +57,15 @@ class AuditEntries:
         sets = self._named()
         around = holds(sets, "entity_id", "eq", id)
         chosen = select(sets).where(sets.c.entity == entity, around)
-        # Before it is made an id again, for that would take as long as the rest.
-        is_it = literal_column("entry.new ->> 'id'", Text()) == cast(id, Text)
-        return self._together(self._opened(chosen).where(is_it), entity=entity, entity_id=id)
+        return self._together(self._opened(chosen), entity=entity, entity_id=id)
 
     def in_order(self) -> tuple[Any, Any]:
         """All of the tenant's entries, and the order of their ids in which PostgreSQL reads them
         without a sort: sets in the order of theirs, and one after another."""
-        place = self._log.c.id.label("place")
-        number = literal_column("0::bigint", BigInteger()).label("number")
-        single = select(*self._log.columns, place, number)
-        sets = self._opened(select(self._named()), in_order=True).subquery("opened")
-        both: Any = union_all(single, select(sets)).subquery("entries")
-        entries = select(both).where(tenant_predicate(both)).subquery(self._log.name)
+        opened = self._opened(select(self._named()))
+        # Only what is sorted by itself is merged with what an index has in order.
+        ordered = opened.order_by(literal_column("place"), literal_column("number"))
+        entries = self._together(select(ordered.subquery("opened")))
         return entries, (entries.c.place, entries.c.number)
 
     def count(self, query: ListQuery) -> Executable:
@@ -93,39 +88,44 @@ class AuditEntries:
         named = select(*sets.columns, action, end).where(tenant_predicate(sets))
         return named.subquery("named")
 
-    def _opened(self, sets: Select[Any], *, in_order: bool = False) -> Select[Any]:
-        """The entries in `sets`, with the columns of the log; `in_order` of their places, which
-        come last."""
+    def _opened(self, sets: Select[Any]) -> Select[Any]:
+        """The entries in `sets`, with the columns of the log and their places. The changes of each
+        are the columns of its set, which is to be read at its `number` (`_CHANGES`)."""
         each = sets.subquery("sets")
-        entry = func.jsonb_array_elements(each.c.rows).table_valued("new", with_ordinality="number")
+        entry = func.unnest(each.c.ids).table_valued("row_id", with_ordinality="number")
         entry = entry.render_derived(name="entry")
+        number = literal_column("entry.number", BigInteger())
         columns: dict[str, ColumnElement[Any]] = {
             "tenant_id": each.c.tenant_id,
             **{name: each.c[name] for name in COMMON},
-            "id": id_after(each.c.id, entry.c.number - literal(1)),
-            "entity_id": literal_column("(entry.new ->> 'id')::uuid", Uuid()),
-            "changes": _CHANGES,
+            "id": id_after(each.c.id, number - literal(1)),
+            "entity_id": literal_column("entry.row_id", Uuid()),
+            "changes": each.c.columns,
         }
         shown = [columns[column.name].label(column.name) for column in self._log.columns]
-        opened = select(*shown).select_from(each.join(entry, true()))
-        if not in_order:
-            return opened
-        place = each.c.id.label("place"), entry.c.number.label("number")
-        return opened.add_columns(*place).order_by(*place)
+        place = each.c.id.label("place"), number.label("number")
+        return select(*shown, *place).select_from(each.join(entry, true()))
 
     def _together(self, opened: Select[Any], **values: Any) -> Any:
         """The tenant's entries of the log and `opened`, all of them with these `values`."""
+        alone = literal_column("0::bigint", BigInteger()).label("number")
+        single = select(*self._log.columns, self._log.c.id.label("place"), alone)
+        both: Any = union_all(single, opened).subquery("entries")
         # PostgreSQL takes a part of a UNION in the order of its index only where the conditions
         # stand outside.
-        both: Any = union_all(select(*self._log.columns), opened).subquery("entries")
         alike = (both.c[name] == value for name, value in values.items())
-        return select(both).where(tenant_predicate(both), *alike).subquery(self._log.name)
+        columns = {column.name: column for column in both.c} | {"changes": _CHANGES}
+        entries = select(*(column.label(name) for name, column in columns.items()))
+        return entries.where(tenant_predicate(both), *alike).subquery(self._log.name)
 
 
-# In the names that `_opened` gives.
+# In the names that `_together` gives. Those of an entry in a set are what the columns have at its
+# number. It takes some microseconds, so PostgreSQL does it once it has sorted, for what is shown.
 _CHANGES = literal_column(
-    "CASE WHEN entry.new ? 'version'"
-    " THEN jsonb_build_object('old', NULL, 'new', entry.new - 'id')"
-    " ELSE jsonb_build_object('is_new', true, 'old', NULL, 'new', entry.new - 'id') END",
+    """CASE WHEN entries.number = 0 THEN entries.changes
+      ELSE CASE WHEN entries.changes ? 'version' THEN '{}' ELSE '{"is_new": true}'::jsonb END
+        || jsonb_build_object('old', NULL, 'new', (
+          SELECT jsonb_object_agg(each.key, each.value -> (entries.number - 1)::int)
+          FROM jsonb_each(entries.changes) AS each)) END""",
     JSONB(),
 )

@@ -32,18 +32,25 @@ CHANGED = f"""SELECT array_agg(c.key) INTO same
     done := {DONE.format("after", "was ->> 'deleted_at' IS NOT NULL")};"""
 
 # Of a statement that names the columns of a table, made from the catalogue: whether the row r is
-# active, and how large it is.
+# active, and how large it is. What cannot be null and has one size is added up beforehand.
 ARE_ACTIVE = """max(' AND r.is_active IS NOT FALSE')
           FILTER (WHERE attname = 'is_active' AND atttypid = 'boolean'::regtype),
         max(' AND r.revoked_at IS NULL') FILTER (WHERE attname = 'revoked_at')"""
-SIZES = f"""string_agg(format(
-        CASE
-          WHEN atttypid = ANY ('{OF_ONE_SIZE}'::regtype[])
-            THEN 'CASE WHEN r.%2$I IS NULL THEN 0 ELSE %3$s END'
-          WHEN atttypid = ANY ('{{text,varchar,bytea}}'::regtype[])
-            THEN 'coalesce(octet_length(r.%2$I), 0)'
-          ELSE 'coalesce(octet_length(%1$s(r.%2$I)), 0)' END,
-        typsend, attname, attlen), ' + ')"""
+_IS_OF_ONE_SIZE = f"atttypid = ANY ('{OF_ONE_SIZE}'::regtype[])"
+SIZES = f"""concat(
+        coalesce(sum(attlen) FILTER (WHERE attnotnull AND {_IS_OF_ONE_SIZE}), 0),
+        string_agg(format(
+          CASE
+            WHEN {_IS_OF_ONE_SIZE}
+              THEN ' + CASE WHEN r.%2$I IS NULL THEN 0 ELSE %3$s END'
+            WHEN atttypid = ANY ('{{text,varchar,bytea}}'::regtype[])
+              THEN ' + coalesce(octet_length(r.%2$I), 0)'
+            ELSE ' + coalesce(octet_length(%1$s(r.%2$I)), 0)' END,
+          typsend, attname, attlen), '') FILTER (WHERE NOT (attnotnull AND {_IS_OF_ONE_SIZE})))"""
+# What gathers the values of one column, as JSON lists them. Of arrays array_agg makes one of more
+# dimensions, which have to be alike; and what a domain is over is not looked up.
+GATHERED = """format('%1$L, %2$s(r.%1$I ORDER BY r.id)', attname,
+        CASE WHEN typtype = 'b' AND typcategory <> 'A' THEN 'array_agg' ELSE 'jsonb_agg' END)"""
 COLUMNS = """FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
       WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped"""
 # At most so many new rows of one INSERT, of about so many bytes, are one row of `audit_sets`:

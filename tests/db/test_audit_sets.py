@@ -201,8 +201,7 @@ def _opened(log: Log, query: ListQuery) -> int:
     nodes = [plan["QUERY PLAN"][0]["Plan"]]
     for node in nodes:
         nodes += node.get("Plans", [])
-    opening = "jsonb_array_elements"
-    return sum(node["Actual Loops"] for node in nodes if node.get("Function Name") == opening)
+    return sum(node["Actual Loops"] for node in nodes if node.get("Alias") == "entry")
 
 
 def test_sql_of_the_page_on_history_reads_the_same(lived_in: Log) -> None:

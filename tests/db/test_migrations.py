@@ -13,8 +13,10 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from psycopg.rows import dict_row
 
 from saas.db import migrate as migrate_module
+from saas.db.audit import AuditEntry
 from saas.db.migrate import current_revision, head_revision, migrate, migration_config
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.errors import ConfigurationError
@@ -94,6 +96,85 @@ def test_short_entries_of_the_log_are_whole_for_the_version_before_them(new_data
             "SELECT id, to_jsonb(projects.*) - '{tenant_id,id}'::text[] FROM projects ORDER BY id"
         ).fetchall()
     assert logged == [(id, {"old": None, "new": row}) for id, row in rows]
+
+
+# How the version of 0018 reads its sets.
+ENTRIES_BEFORE = """SELECT s.id, e.number, s.at, s.actor, (e.new ->> 'id')::uuid AS entity_id,
+  CASE WHEN e.new ? 'version' THEN jsonb_build_object('old', NULL, 'new', e.new - 'id')
+    ELSE jsonb_build_object('is_new', true, 'old', NULL, 'new', e.new - 'id') END AS changes
+FROM audit_sets AS s, jsonb_array_elements(s.rows) WITH ORDINALITY AS e(new, number)
+ORDER BY 1, 2"""
+ENTRIES = """SELECT s.id, e.number, s.at, s.actor, e.id AS entity_id,
+  CASE WHEN s.columns ? 'version' THEN '{}' ELSE '{"is_new": true}'::jsonb END
+    || jsonb_build_object('old', NULL, 'new', (
+      SELECT jsonb_object_agg(c.key, c.value -> (e.number - 1)::int)
+      FROM jsonb_each(s.columns) AS c)) AS changes
+FROM audit_sets AS s, unnest(s.ids) WITH ORDINALITY AS e(id, number)
+ORDER BY 1, 2"""
+
+
+def test_sets_by_row_become_sets_by_column_and_are_the_same(new_database: Any) -> None:
+    database = new_database(is_migrated=False)
+    migrate(database.url(MIGRATOR), "0018")
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        connection.execute("SET TimeZone = 'UTC'; SET app.actor = 'test'")
+        connection.execute(INSERT_MANY)
+        columns = "(tenant_id, name, budget_cents, version, created_by, updated_by)"
+        connection.execute(
+            f"INSERT INTO projects {columns} SELECT '{TENANT}', 'More ' || n,"
+            " nullif(n, 1), 1 + n % 2, 'test', 'test' FROM generate_series(1, 120) AS n"
+        )
+    before = _entries(database, ENTRIES_BEFORE)
+    assert len(before) == 180
+
+    migrate(database.url(MIGRATOR))
+
+    assert _entries(database, ENTRIES) == before
+    # The version before finds none, and does not fail.
+    assert _entries(database, ENTRIES_BEFORE) == []
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        connection.execute(INSERT_MANY.replace("Row", "New"))
+    later = _entries(database, ENTRIES)
+
+    command.downgrade(migration_config(database.url(MIGRATOR)), "0018")
+
+    assert len(later) == 240
+    assert _entries(database, ENTRIES_BEFORE) == later
+
+
+def test_a_trigger_of_before_sets_by_column_fails_instead_of_logging_nothing(
+    new_database: Any,
+) -> None:
+    """It may have begun before the migration, and wait for it."""
+    database = new_database(is_migrated=False)
+    migrate(database.url(MIGRATOR), "0018")
+    with database.connect(APP) as connection:
+        (before,) = connection.execute(
+            "SELECT pg_get_functiondef('audit_inserted'::regproc)"
+        ).fetchone()
+    migrate(database.url(MIGRATOR))
+    database.run(before)
+
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        with pytest.raises(psycopg.errors.CheckViolation, match="ck_audit_sets_size"):
+            connection.execute(INSERT_MANY)
+
+
+def _entries(database: Any, sql: str) -> list[dict[str, Any]]:
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        cursor = connection.cursor(row_factory=dict_row)
+        found = cursor.execute(sql).fetchall()
+    for entry in found:
+        shown = AuditEntry(
+            entry["id"], entry["at"], entry["actor"], None, None, "insert", "projects",
+            entry["entity_id"], entry["changes"],
+        )  # fmt: skip
+        entry["changes"] = shown.changes
+    return found
 
 
 def test_figures_of_a_database_that_is_in_use_begin_with_what_is_there(new_database: Any) -> None:

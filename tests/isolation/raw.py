@@ -118,9 +118,10 @@ def fill(raw: Raw, tenant: str | UUID, *, leaving_out: frozenset[str] = frozense
                 connection.execute(insert(table, values), values)
         id = uuid4()
         connection.execute(
-            """INSERT INTO audit_sets (tenant_id, at, actor, entity, size, first_id, last_id, rows)
-            VALUES (%s, now(), 'system', 'raw', 1, %s, %s, %s)""",
-            [tenant, id, id, Jsonb([{"id": str(id), "name": "raw"}])],
+            """INSERT INTO audit_sets
+                (tenant_id, at, actor, entity, size, first_id, last_id, ids, columns)
+            VALUES (%s, now(), 'system', 'raw', 1, %s, %s, %s, %s)""",
+            [tenant, id, id, [id], Jsonb({"name": ["raw"]})],
         )
 
 

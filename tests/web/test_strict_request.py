@@ -245,6 +245,35 @@ def test_decoder_serves_rows_of_a_batch() -> None:
         decoder.decode(b"")
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"9223372036854775808",
+        b" -9223372036854775809",
+        b'{"a": 9223372036854775808}',
+        b'{"a":9223372036854775808}',
+        b'{"a": [1,\n9223372036854775808]}',
+        b'[[9223372036854775808], "at 1795329479387123456"]',
+        b'{"1795329479387123456": {"b": [true, -9223372036854775809]}}',
+    ],
+)
+def test_a_number_of_more_than_64_bits_is_refused_wherever_it_stands(document: bytes) -> None:
+    with pytest.raises(Invalid) as refused:
+        BodyDecoder(Any).decode(document)
+
+    assert [fault.code for fault in refused.value.errors] == ["out_of_range"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1795329479387123456", "at 1795329479387123456", "[99999999999999999999", ", 9" + 30 * "9"],
+)
+def test_digits_in_a_text_are_no_number(text: str) -> None:
+    document = {text: [text, {"a": -(2**63)}, 2**63 - 1, 0.1234567890123456789]}
+
+    assert BodyDecoder(Any).decode(msgspec.json.encode(document)) == document
+
+
 async def test_large_body_is_told_its_first_fault_alone_and_no_long_name_in_full() -> None:
     small = {f"field-{number}": 1 for number in range(60)}
     large = {f"field-{number}": 1 for number in range(20_000)}

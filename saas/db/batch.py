@@ -2,7 +2,6 @@
 smaller ones, down to single rows, so that exactly the bad ones are told."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +91,9 @@ def _carry_out(
         # Most atomic batches are good as a whole, and to look for conflicts takes a tenth longer.
         is_bold = is_atomic and creates(run, on_conflict)
         outcomes = yield from _change(rows, run, on_conflict, is_atomic=is_atomic, is_bold=is_bold)
-        for index, outcome in sorted(outcomes.items()):
+        # Behind a refusal of an atomic batch there is no outcome.
+        for index in filter(outcomes.__contains__, run):
+            outcome = outcomes[index]
             if isinstance(outcome, SaasError):
                 outcome = _located(outcome, place.format(index))
             results[index] = _result(index, outcome, is_atomic=is_atomic)
@@ -155,21 +156,20 @@ def _halves(run: Mapping[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
 
 def _runs(items: dict[int, BatchItem]) -> Iterator[dict[int, BatchItem]]:
     """Neighbours that one statement can change: of one shape, and no row twice."""
-    for _, neighbours in groupby(items.items(), key=lambda pair: _shape(pair[1])):
-        run: dict[int, BatchItem] = {}
-        ids: set[UUID] = set()
-        for index, item in neighbours:
-            if item.id is not None and item.id in ids:
+    run: dict[int, BatchItem] = {}
+    shape: tuple[Any, ...] = ()
+    ids: set[UUID] = set()
+    for index, item in items.items():
+        its_shape = item.kind, tuple(item.values), item.version is None, item.given
+        if its_shape != shape or item.id in ids:
+            if run:
                 yield run
-                run, ids = {}, set()
-            run[index] = item
-            if item.id is not None:
-                ids.add(item.id)
+            run, shape, ids = {}, its_shape, set()
+        run[index] = item
+        if item.id is not None:
+            ids.add(item.id)
+    if run:
         yield run
-
-
-def _shape(item: BatchItem) -> tuple[Any, ...]:
-    return item.kind, tuple(item.values), item.version is None, item.given
 
 
 def _result(index: int, outcome: Outcome, *, is_atomic: bool) -> BatchResult:

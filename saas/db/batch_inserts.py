@@ -43,15 +43,18 @@ def _insert(
     rows: Rows, items: Items, expects_conflicts: bool = True
 ) -> Operation[dict[int, Outcome]]:
     columns = _columns(items)
-    ids = _new_ids(items)
+    ids, values = _values(rows, items, columns)
     found = yield from rows.run(
         ("insert", columns, expects_conflicts),
         lambda: sql.insert_rows(rows.table, columns, skips_conflicts=expects_conflicts),
-        _values(rows, items, ids, columns),
+        values,
     )
-    if len(found) == len(ids):
+    if found[0][0] == len(ids):
         return {index: Change("created", id) for index, id in ids.items()}
-    inserted = {row[0] for row in found}
+    there = yield from rows.run(
+        ("there",), lambda: sql.select_many(rows.table, ("id",)), {"c_id": list(ids.values())}
+    )
+    inserted = {row[0] for row in there}
     return {index: Change("created", id) for index, id in ids.items() if id in inserted}
 
 
@@ -74,10 +77,11 @@ def upsert(rows: Rows, items: Items, *, skips: bool) -> Operation[dict[int, Outc
         changed = tuple(
             name for name in (columns if given is None else given) if name not in rows.natural_key
         )
+        _, values = _values(rows, fit, columns)
         found = yield from rows.run(
             ("upsert", columns, changed),
             lambda: sql.upsert_rows(rows.table, columns, rows.natural_key, changed),
-            _values(rows, fit, _new_ids(fit), columns),
+            values,
         )
         done |= _matched(rows, fit, found)
     left = {index: item for index, item in fit.items() if index not in done}
@@ -175,22 +179,25 @@ def _key(rows: Rows, item: BatchItem) -> tuple[Any, ...]:
     return tuple(item.values.get(name) for name in rows.natural_key)
 
 
-def _new_ids(items: Items) -> dict[int, UUID]:
-    # The class in which rows come back too; Python's own takes a microsecond to make.
-    return {index: DriverUUID(uuid7().bytes) for index in items}
-
-
 def _columns(items: Items) -> tuple[str, ...]:
     return tuple(next(iter(items.values())).values)
 
 
 def _values(
-    rows: Rows, items: Items, ids: Mapping[int, UUID], columns: tuple[str, ...]
-) -> dict[str, Any]:
+    rows: Rows, items: Items, columns: tuple[str, ...]
+) -> tuple[dict[int, UUID], dict[str, Any]]:
+    """A new id for each item, in their order, and the parameters of the statement."""
+    given = {index: item.values for index, item in items.items()}
     # All batches insert in the order of the natural key: two that hold the same keys in different
     # orders would otherwise wait for each other, and the database ends one of them.
-    key = rows.natural_key
-    places = {i: [str(item.values.get(name)) for name in key] for i, item in items.items()}
-    ordered = sorted(items, key=places.__getitem__)
-    arrays = sql.arrays_of(columns, [items[index].values for index in ordered])
-    return {**arrays, "c_id": [ids[i] for i in ordered], "actor": context.principal().actor}
+    texts = ([str(values.get(name)) for values in given.values()] for name in rows.natural_key)
+    keys = dict(zip(given, zip(*texts, strict=True), strict=False))
+    ordered = sorted(given, key=keys.__getitem__) if keys else list(given)
+    # The class in which rows come back too; Python's own takes a microsecond to make.
+    ids: dict[int, UUID] = {index: DriverUUID(uuid7().bytes) for index in given}
+    arrays = sql.arrays_of(columns, [given[index] for index in ordered])
+    return ids, {
+        **arrays,
+        "c_id": [ids[index] for index in ordered],
+        "actor": context.principal().actor,
+    }

@@ -1,6 +1,7 @@
-"""What a batch takes and gives, item by item."""
+"""What a batch takes and gives, item by item. What cannot be part of a circle, as an error with its
+traceback can, the collector need not look at (gc=False)."""
 
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 import msgspec
@@ -13,7 +14,7 @@ KINDS, CONFLICTS = frozenset(get_args(Kind)), frozenset(get_args(OnConflict))
 Status = Literal["created", "updated", "skipped", "deleted", "restored", "failed"]
 
 
-class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change. `values` are the fields of a create, update or upsert; an upsert sets of them the
     `given` ones (None: all) in a row that is there. `id` names the row of an update, delete or
     restore; `version`, if given, is the one that it must have."""
@@ -25,7 +26,7 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
     given: tuple[str, ...] | None = None
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What an item did, and to which row."""
 
     status: Status

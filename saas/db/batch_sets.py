@@ -33,10 +33,9 @@ def change(
     if first.kind == "restore":
         return (yield from restore(rows, items))
     rows.refuse_unwritable(*(item.values for item in items.values()))
-    refused: dict[int, Outcome] = {
-        **(yield from dangling(rows, {index: item.values for index, item in items.items()}))
-    }
-    fit = {index: item for index, item in items.items() if index not in refused}
+    values = {index: item.values for index, item in items.items()}
+    refused: dict[int, Outcome] = {**(yield from dangling(rows, values))}
+    fit = {i: item for i, item in items.items() if i not in refused} if refused else items
     if not fit:
         return refused
     if first.kind in {"update", "delete"}:

@@ -35,11 +35,13 @@ def arrays_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict
 
 
 def insert_rows(table: Table, columns: Sequence[str], *, skips_conflicts: bool) -> Executable:
-    """Insert all, or what does not conflict; the ids of what was inserted come back."""
+    """Insert all, or what does not conflict; how many were inserted comes back. Not their ids:
+    who inserts has made them, and PostgreSQL would ask of each row whether it may be read."""
     inserted = _insert(table, columns)
     if skips_conflicts:
         inserted = inserted.on_conflict_do_nothing()
-    return inserted.returning(table.c.id)
+    made = inserted.returning(literal_column("1")).cte("made")
+    return select(func.count()).select_from(made)
 
 
 def upsert_rows(
@@ -137,12 +139,14 @@ def _by_key(table: Table, key: Sequence[str], columns: Sequence[ColumnElement[An
 
 
 def _insert(table: Table, columns: Sequence[str]) -> Insert:
-    given = _given(table, ("id", *columns))
+    arrays = _arrays(table, ("id", *columns))
+    # Not FROM unnest(…): PostgreSQL would put all rows aside before the first goes on.
+    given = select(*(func.unnest(array).label(name) for name, array in arrays.items()))
     actor = bindparam("actor", type_=Text())
     authors = ("created_by", "updated_by") if "version" in table.c else ()
     rows = select(
         bindparam("tenant_id", type_=Uuid()),
-        *(given.c[name] for name in ("id", *columns)),
+        *given.subquery("given").c,
         *(actor for _ in authors),
     )
     names = ["tenant_id", "id", *columns, *authors]
@@ -150,12 +154,17 @@ def _insert(table: Table, columns: Sequence[str]) -> Insert:
 
 
 def _given(table: Table, columns: Sequence[str]) -> TableValuedAlias:
-    types = {name: without_length(table.c[name].type) for name in columns}
-    arrays: list[BindParameter[Any]] = [
-        bindparam(f"c_{name}", type_=ARRAY(type_)) for name, type_ in types.items()
-    ]
-    rows = func.unnest(*arrays).table_valued(*(column(n, t) for n, t in types.items()))
+    typed = (column(name, without_length(table.c[name].type)) for name in columns)
+    rows = func.unnest(*_arrays(table, columns).values()).table_valued(*typed)
     return rows.render_derived(name="given")
+
+
+def _arrays(table: Table, columns: Sequence[str]) -> dict[str, BindParameter[Any]]:
+    """The parameters that `arrays_of` has values for."""
+    return {
+        name: bindparam(f"c_{name}", type_=ARRAY(without_length(table.c[name].type)))
+        for name in columns
+    }
 
 
 def _matches(

@@ -1,7 +1,7 @@
 """The body of a batch: decoded at once, and where that fails, item by item, so that one bad item
 does not hide the others."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -40,6 +40,7 @@ def item_type(name: str, create: type[Create], update: type[Update]) -> Any:
             tag=op,
             forbid_unknown_fields=True,
             kw_only=True,
+            gc=False,
         )
         union = item if union is None else union | item
     return union
@@ -70,6 +71,7 @@ class BatchDecoder:
         self._envelope = msgspec.json.Decoder(body_type("raw", Raw))
         self._names = msgspec.json.Decoder(_Names)
         self._demands_version = demands_version
+        self._ops: dict[type, Any] = {each: each.__struct_config__.tag for each in get_args(item)}
 
     def decode(self, text: bytes) -> Any:
         """Raises BadRequest or Invalid."""
@@ -110,7 +112,7 @@ class BatchDecoder:
     def _given(self, text: bytes, items: list[Any]) -> dict[int, tuple[str, ...]]:
         """The fields that each upsert names, which the decoded one no longer tells from those that
         it has by default."""
-        upserts = [index for index, item in enumerate(items) if _op(item) == "upsert"]
+        upserts = [n for n, item in enumerate(items) if self._ops.get(type(item)) == "upsert"]
         if not upserts:
             return {}
         raw: Any = self._envelope.decode(text)
@@ -126,26 +128,25 @@ class BatchDecoder:
         self, item: Any, index: int, given: tuple[str, ...] | None, *, can_update: bool
     ) -> BatchItem | SaasError:
         """What a decoded item asks for, or why it cannot."""
-        if isinstance(item, SaasError):
-            return item
-        kind = _op(item)
-        values = values_of(item.data) if hasattr(item, "data") else {}
-        if kind == "upsert" and can_update and self._demands_version:
-            return located(PreconditionRequired(_BLIND_UPSERT), index)
-        if kind in {"create", "upsert"}:
-            return BatchItem(kind=kind, values=values, given=given)
+        kind = self._ops.get(type(item))
+        if kind == "create":
+            return BatchItem(kind=kind, values=values_of(item.data))
+        if kind is None:
+            refusal: SaasError = item
+            return refusal
+        if kind == "upsert":
+            if can_update and self._demands_version:
+                return located(PreconditionRequired(_BLIND_UPSERT), index)
+            return BatchItem(kind=kind, values=values_of(item.data), given=given)
         if item.version is UNSET and self._demands_version:
             return located(PreconditionRequired("Give the item the version of its row."), index)
         known = None if item.version is UNSET else item.version
+        values = values_of(item.data) if kind == "update" else {}
         return BatchItem(kind=kind, id=item.id, version=known, values=values)
 
 
 class _Names(Struct):
     data: dict[str, Raw]
-
-
-def _op(item: Any) -> Any:
-    return None if isinstance(item, SaasError) else item.__struct_config__.tag
 
 
 def located(refusal: SaasError, index: int) -> SaasError:

@@ -32,7 +32,7 @@ class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
     current_version: int | None = None
 
 
-class ItemReport(msgspec.Struct, frozen=True):
+class ItemReport(msgspec.Struct, frozen=True, gc=False):
     index: int
     status: Status
     id: UUID | None

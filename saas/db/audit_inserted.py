@@ -38,7 +38,8 @@ DECLARE
   is_now jsonb; sent bytea; live integer; active integer;
   own text; stamped text; are_active text; size text;
   bound uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
-  are_fit boolean; are_new boolean; ids uuid[]; removed bigint; bytes bigint; widest bigint;
+  are_fit boolean; are_new boolean; removed bigint; bytes bigint; widest bigint;
+  step integer; ids uuid[]; firsts uuid[];
   first_id text;
 BEGIN
   {UNLESS_IMPORTED}
@@ -78,33 +79,31 @@ BEGIN
         bool_and((r.version = 1 AND r.created_at = now() AND r.updated_at = now()
           AND r.created_by = $2 AND r.updated_by = $2
           AND r.deleted_at IS NULL AND r.deleted_by IS NULL) IS TRUE),
-        count(r.deleted_at), count(*) FILTER (WHERE %1$s), sum(%2$s), max(%2$s)
+        count(*), count(r.deleted_at), count(*) FILTER (WHERE %1$s), sum(%2$s), max(%2$s)
       FROM inserted AS r$sql$, are_active, size)
-    INTO are_fit, are_new, removed, active, bytes, widest
+    INTO are_fit, are_new, seen, removed, active, bytes, widest
     USING bound, who;
   END IF;
   IF are_fit THEN
-    ids := ARRAY(SELECT i.id FROM inserted AS i ORDER BY i.id);
     {USAGE}
     VALUES (
-      bound, now(), TG_ARGV[0], who, cardinality(ids), 0, 0, cardinality(ids) - removed, active,
-      removed, bytes);
+      bound, now(), TG_ARGV[0], who, seen, 0, 0, seen - removed, active, removed, bytes);
+    step := greatest(1, least({SET_SIZE}, {SET_BYTES} / widest));
+    ids := ARRAY(SELECT i.id FROM inserted AS i ORDER BY i.id);
+    firsts := ARRAY(SELECT ids[n] FROM generate_series(1, seen, step) AS n);
     first_id := uuidv7();
     EXECUTE format($sql$
       INSERT INTO public.audit_sets
         (tenant_id, id, at, actor, request_id, ip, entity, size, first_id, last_id, ids, columns)
       SELECT $3, ($1 || to_hex($2 + (s.place - 1) * $9))::uuid, now(), $4, $5, $6, $7,
-        cardinality(s.ids), $8[(s.place - 1) * $9 + 1], $8[least(s.place * $9, cardinality($8))],
-        s.ids, s.columns
+        cardinality(s.ids), s.ids[1], s.ids[cardinality(s.ids)], s.ids, s.columns
       FROM (
-        SELECT width_bucket(r.id, ARRAY(
-            SELECT $8[n] FROM generate_series(1, cardinality($8), $9) AS n)) AS place,
-          array_agg(r.id ORDER BY r.id) AS ids, jsonb_build_object(%s) AS columns
+        SELECT width_bucket(r.id, $8) AS place, array_agg(r.id ORDER BY r.id) AS ids,
+          jsonb_build_object(%s) AS columns
         FROM inserted AS r
         GROUP BY place) AS s$sql$, concat_ws(', ', own, CASE WHEN NOT are_new THEN stamped END))
     USING {HALVES_OF_FIRST_ID},
-      bound, who, {REQUEST}, {IP}, TG_ARGV[0],
-      ids, greatest(1, least({SET_SIZE}, {SET_BYTES} / widest))::integer;
+      bound, who, {REQUEST}, {IP}, TG_ARGV[0], firsts, step;
     RETURN NULL;
   END IF;
   WITH row AS MATERIALIZED (

@@ -1,6 +1,7 @@
 """Many new rows by one statement, and rows that may be there already."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -18,6 +19,10 @@ from saas.errors import Duplicate, FieldError, Invalid, SaasError
 
 Rows: TypeAlias = RowOperations[Any, Any]
 Items: TypeAlias = Mapping[int, BatchItem]
+
+# Of fewer rows, another statement for each choice of columns costs more than it saves.
+_MANY = 100
+_PLAIN = frozenset({bool, int, str, NoneType})
 
 
 def create(
@@ -44,9 +49,13 @@ def _insert(
 ) -> Operation[dict[int, Outcome]]:
     columns = _columns(items)
     ids, values = _values(rows, items, columns)
+    alike = tuple(name for name in columns if _are_alike(values[f"c_{name}"]))
+    values |= {f"c_{name}": values[f"c_{name}"][0] for name in alike}
     found = yield from rows.run(
-        ("insert", columns, expects_conflicts),
-        lambda: sql.insert_rows(rows.table, columns, skips_conflicts=expects_conflicts),
+        ("insert", columns, alike, expects_conflicts),
+        lambda: sql.insert_rows(
+            rows.table, columns, alike=alike, skips_conflicts=expects_conflicts
+        ),
         values,
     )
     if found[0][0] == len(ids):
@@ -177,6 +186,13 @@ def _keyless(rows: Rows, items: Items) -> dict[int, Outcome]:
 
 def _key(rows: Rows, item: BatchItem) -> tuple[Any, ...]:
     return tuple(item.values.get(name) for name in rows.natural_key)
+
+
+def _are_alike(values: Sequence[Any]) -> bool:
+    """Whether many rows have the same value, as most have in a column that their sender leaves
+    out: it need not be sent for each. Of types alone whose equal values are stored alike."""
+    first = values[0]
+    return len(values) >= _MANY and type(first) in _PLAIN and values.count(first) == len(values)
 
 
 def _columns(items: Items) -> tuple[str, ...]:

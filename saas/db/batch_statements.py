@@ -1,6 +1,6 @@
 """The SQL for many rows at once: one statement for a set of items, their values as arrays."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.types import TypeEngine
 
 from saas.db.bound_types import without_length
 from saas.db.statements import edited, live, tenant_predicate
@@ -34,10 +35,13 @@ def arrays_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict
     return {f"c_{name}": [row[name] for row in rows] for name in columns}
 
 
-def insert_rows(table: Table, columns: Sequence[str], *, skips_conflicts: bool) -> Executable:
+def insert_rows(
+    table: Table, columns: Sequence[str], *, alike: Container[str], skips_conflicts: bool
+) -> Executable:
     """Insert all, or what does not conflict; how many were inserted comes back. Not their ids:
-    who inserts has made them, and PostgreSQL would ask of each row whether it may be read."""
-    inserted = _insert(table, columns)
+    who inserts has made them, and PostgreSQL would ask of each row whether it may be read. Of those
+    `alike` the parameter is the one value that all rows have."""
+    inserted = _insert(table, columns, alike)
     if skips_conflicts:
         inserted = inserted.on_conflict_do_nothing()
     made = inserted.returning(literal_column("1")).cte("made")
@@ -138,33 +142,35 @@ def _by_key(table: Table, key: Sequence[str], columns: Sequence[ColumnElement[An
     return found.where(tenant_predicate(table), *same, table.c.deleted_at.is_(None))
 
 
-def _insert(table: Table, columns: Sequence[str]) -> Insert:
-    arrays = _arrays(table, ("id", *columns))
+def _insert(table: Table, columns: Sequence[str], alike: Container[str] = ()) -> Insert:
+    arrays = _arrays(table, ("id", *(name for name in columns if name not in alike)))
     # Not FROM unnest(…): PostgreSQL would put all rows aside before the first goes on.
-    given = select(*(func.unnest(array).label(name) for name, array in arrays.items()))
+    unnested = select(*(func.unnest(array).label(name) for name, array in arrays.items()))
+    given = unnested.subquery("given")
     actor = bindparam("actor", type_=Text())
-    authors = ("created_by", "updated_by") if "version" in table.c else ()
-    rows = select(
-        bindparam("tenant_id", type_=Uuid()),
-        *given.subquery("given").c,
-        *(actor for _ in authors),
-    )
-    names = ["tenant_id", "id", *columns, *authors]
-    return insert(table).from_select(names, rows, include_defaults=False)
+    values: dict[str, ColumnElement[Any]] = {
+        "tenant_id": bindparam("tenant_id", type_=Uuid()),
+        **{name: bindparam(f"c_{name}", type_=_bound_type(table, name)) for name in columns},
+        **given.c,
+    }
+    if "version" in table.c:
+        values |= {"created_by": actor, "updated_by": actor}
+    return insert(table).from_select(list(values), select(*values.values()), include_defaults=False)
 
 
 def _given(table: Table, columns: Sequence[str]) -> TableValuedAlias:
-    typed = (column(name, without_length(table.c[name].type)) for name in columns)
+    typed = (column(name, _bound_type(table, name)) for name in columns)
     rows = func.unnest(*_arrays(table, columns).values()).table_valued(*typed)
     return rows.render_derived(name="given")
 
 
 def _arrays(table: Table, columns: Sequence[str]) -> dict[str, BindParameter[Any]]:
     """The parameters that `arrays_of` has values for."""
-    return {
-        name: bindparam(f"c_{name}", type_=ARRAY(without_length(table.c[name].type)))
-        for name in columns
-    }
+    return {n: bindparam(f"c_{n}", type_=ARRAY(_bound_type(table, n))) for n in columns}
+
+
+def _bound_type(table: Table, name: str) -> TypeEngine[Any]:
+    return without_length(table.c[name].type)
 
 
 def _matches(

@@ -81,9 +81,7 @@ class BatchDecoder:
         except Invalid as refusal:
             body = self._by_item(text, refusal)
         can_update = body.on_conflict == "update"
-        # A cheap look first: most batches have none, also none that is spelled with escapes.
-        may_upsert = can_update and (b"upsert" in text or b"\\u" in text)
-        given = self._given(text, body.items) if may_upsert else {}
+        given = self._given(text, body.items) if can_update else {}
         items = [
             self._asked(item, index, given.get(index), can_update=can_update)
             for index, item in enumerate(body.items)

@@ -190,9 +190,12 @@ def _key(rows: Rows, item: BatchItem) -> tuple[Any, ...]:
 
 def _are_alike(values: Sequence[Any]) -> bool:
     """Whether many rows have the same value, as most have in a column that their sender leaves
-    out: it need not be sent for each. Of types alone whose equal values are stored alike."""
-    first = values[0]
-    return len(values) >= _MANY and type(first) in _PLAIN and values.count(first) == len(values)
+    out: it need not be sent for each. Of types alone whose equal values are stored alike, and of
+    one of them: to Python 1, True and Decimal("1.0") are equal."""
+    if len(values) < _MANY or values.count(values[0]) < len(values):
+        return False
+    kinds = set(map(type, values))
+    return len(kinds) == 1 and kinds <= _PLAIN
 
 
 def _columns(items: Items) -> tuple[str, ...]:

@@ -1,11 +1,19 @@
 """Many new rows with columns in which all have the same value, which is sent once."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from guarded import as_owner, create_guarded
+from sqlalchemy import Numeric
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
 
 from saas.db.batch_items import BatchItem
+from saas.db.models import TenantModel, table_of
 from saas.db.where import where
+from saas.schema import metadata
+from saas.web.schemas import Read
 from twins import Twin
 
 FIELDS = ("name", "description", "is_active", "budget_cents")
@@ -68,3 +76,37 @@ async def test_those_in_conflict_are_told_among_them(twin: Twin, projects: Any) 
     async with twin.transaction(read_only=True):
         stored = await projects.count(where(is_active=False))
     assert stored == 109
+
+
+# Each twin has its own; the other's is gone by then.
+@pytest.mark.filterwarnings("ignore:This declarative base already contains")
+async def test_values_that_python_alone_finds_equal_are_kept_apart(
+    twin: Twin, library: Any
+) -> None:
+    class Reading(TenantModel):
+        __tablename__ = "readings"
+
+        figure: Mapped[Decimal | None] = mapped_column(Numeric())
+        document: Mapped[Any] = mapped_column(JSONB, nullable=True)
+
+    class ReadingRead(Read):
+        figure: Decimal | None
+        document: Any
+
+    table = table_of(Reading)
+    create_guarded(library, table)
+    try:
+        readings = twin.repository(Reading, ReadingRead)
+        figures = [1, Decimal("1.0"), Decimal("1.00")]
+        documents = [1, True, 1, {"a": 1}, {"a": True}, ["x"], "x"]
+        for some in (documents[:3], documents[3:5], documents[5:], ["x"], [True], [None]):
+            wanted = [
+                {"figure": figures[n % 3], "document": some[n % len(some)]} for n in range(120)
+            ]
+            async with twin.transaction():
+                made = await readings.create_many(wanted)
+            kept = [(str(row.figure), repr(row.document)) for row in made]
+            assert kept == [(str(row["figure"]), repr(row["document"])) for row in wanted]
+    finally:
+        as_owner(library, "DROP TABLE readings")
+        metadata.remove(table)

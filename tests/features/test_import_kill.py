@@ -62,7 +62,8 @@ FILE = "name,description\n" + "".join(
 async def import_until_killed(settings: Any, key: str) -> str:
     """The id of the import that a server of its own began before it was killed."""
     port = free_port()
-    moment = str(random.randint(2, 15)), str(port)
+    # The first two are of the import itself and of its first piece.
+    moment = str(random.randint(3, 15)), str(port)
     side = random.choice(("before", "after"))
     command = [sys.executable, "-c", SERVER, *moment, msgspec.json.encode(settings), side]
     server = await asyncio.create_subprocess_exec(*command)

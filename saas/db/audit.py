@@ -32,7 +32,7 @@ class AuditLog(TenantRow):
 
 
 class AuditSet(TenantRow):
-    """The entries of up to a hundred new rows of one INSERT, as one row, which takes an eighth of
+    """The entries of up to a hundred new rows of one INSERT, as one row, which takes a seventh of
     the room. Written by the trigger alone (`audit_inserted.py`), read as single entries
     (`audit_entries.py`). Its `id` is that of its first entry, from which the others count up in the
     order of `ids`; `columns` has the values of each column in that order, and unless it has those

@@ -1,6 +1,7 @@
 """Many rows of one INSERT are logged in a shorter form, and nothing is missing in it."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +10,8 @@ import pytest
 from trigger_log import ACTOR, Log, quoted
 
 from saas.db.audit import AuditEntry
+from saas.db.audit_inserted import INSERTED
+from saas.features.projects import Project
 
 MANY = 60
 STAMPS = {"version", "created_at", "created_by", "updated_at", "updated_by"}
@@ -131,29 +134,35 @@ def test_any_type_and_any_name_of_a_column_is_logged_alike(log: Log) -> None:
 
 
 def test_a_column_may_have_the_name_of_anything_in_the_trigger(log: Log) -> None:
-    names = (
-        "who",
-        "bound",
-        "first_id",
-        "sent",
-        "live",
-        "active",
-        "seen",
-        "i",
-        "s",
-        "sets",
-        "placed",
-    )
-    log.make_table(
-        f"LIKE projects INCLUDING DEFAULTS, {', '.join(f'{name} text' for name in names)}"
-    )
-    given = {name: f"'{name} ' || n" for name in names}
-    log.insert("things", MANY, name="'Row ' || n", **given, **PROJECT)
+    own = {"id", "tenant_id", *Project.__table__.columns.keys()}
+    words = sorted(set(re.findall(r"[a-z_][a-z_0-9]*", INSERTED)) - own)
+    assert {"who", "bound", "place", "ids"} < set(words)
 
-    assert [entry.changes["who"]["new"] for entry in log.shown()] == [
-        f"who {n + 1}" for n in range(MANY)
-    ]
-    assert len(log.sets()) == 1
+    # jsonb_build_object takes fifty columns.
+    for start in range(0, len(words), 35):
+        some = words[start : start + 35]
+        log.make_table("LIKE projects INCLUDING DEFAULTS")
+        for name in some:
+            log.run(f"ALTER TABLE things ADD {quoted(name)} text")
+        log.insert("things", MANY, name="'Row ' || n", **dict.fromkeys(some, "n"), **PROJECT)
+        log.insert("things", 1, name="'Alone'", **dict.fromkeys(some, "n"), **PROJECT)
+        log.run("DROP TABLE things")
+
+    shown = log.shown()
+    per_table = MANY + 1
+    assert len(log.sets()) == len(shown) / per_table == -(-len(words) // 35)
+    for place, entry in enumerate(shown):
+        number = str(place % per_table % MANY + 1)
+        some = set(entry.changes) - own
+        assert len(some) in {35, len(words) % 35}
+        assert {entry.changes[name]["new"] for name in some} == {number}
+
+
+def test_one_wide_row_does_not_make_the_sets_of_all_small(log: Log) -> None:
+    wide = PROJECT | {"description": "CASE WHEN n = 700 THEN repeat('x', 50000) END"}
+    log.insert("projects", 30_000, name="'Row ' || n", **wide)
+
+    assert [row["size"] for row in log.sets()] == [100] * 300
 
 
 def test_wide_rows_are_in_smaller_sets(log: Log) -> None:

@@ -38,7 +38,7 @@ class Log:
             "EXECUTE FUNCTION audit_inserted('things')"
         )
 
-    def insert(self, table: str, rows: int, **values: str) -> None:
+    def insert(self, table: str, rows: int, /, **values: str) -> None:
         """`values` are SQL, in which n counts the rows."""
         given = {"tenant_id": f"'{self.tenant}'::uuid", **values}
         names, chosen = ", ".join(map(quoted, given)), ", ".join(given.values())

@@ -165,10 +165,11 @@ def environment(**settings: object) -> dict[str, str]:
     return kept | {f"SAAS_{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
+def wait_until(is_so: Callable[[], bool], *, found: Callable[[], object] = str) -> None:
+    """Fails after a while, telling what was `found` instead."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
-        assert time.monotonic() < deadline, f"still not so after {PATIENCE_SECONDS} s"
+        assert time.monotonic() < deadline, f"not so after {PATIENCE_SECONDS} s: {found()}"
         time.sleep(0.02)
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_killed_database_is_started_again_and_the_api_answers_503_meanwhile(runn
         seen.append(running.status("/v1/projects", key))
         return seen[-1] == 200 and 503 in seen
 
-    wait_until(serves_again)
+    wait_until(serves_again, found=lambda: (Counter(seen), running.output[-2_000:]))
     assert set(seen) <= {200, 503}
     # Beside it the tasks of the server may tell that they wait.
     assert running.output.splitlines().count(line) == 1

@@ -79,7 +79,7 @@ def _measure(options: Options, console: Console) -> report.Report:
             "data": f"{options.tenants:,} tenants, {options.projects:,} projects, "
             f"{options.projects // 5:,} of them of one tenant",
             "processors": str(placement),
-            "load": f"wrk, 1 thread, 32 connections; {options.rounds} rounds of "
+            "load": f"wrk, 1 thread, 32 connections (batch: 2); {options.rounds} rounds of "
             f"{options.seconds} s, interleaved; one worker each",
         }
     return report.Report(setting=setting, results=report.results(rounds), rounds=rounds)

@@ -13,6 +13,7 @@ from tests.bench.contenders import Contender
 
 # A batch takes the peer most of a second.
 WARM_UP_SECONDS = defaultdict(lambda: 1, batch=5)
+# More of them at once make the peer slower.
 CONNECTIONS = defaultdict(lambda: 32, batch=2)
 
 

@@ -70,7 +70,7 @@ BEGIN
       {SIZES_OF_NEW}
       INTO own, stamped, are_active, size
       {COLUMNS}
-      -- A table without them has no such short form. jsonb_build_object takes fifty columns.
+      -- What follows names them all. jsonb_build_object takes fifty columns.
       HAVING count(*) FILTER (WHERE attname = ANY (stamps)) = 7 AND count(*) <= 52;
   END IF;
   IF own IS NOT NULL THEN

@@ -91,8 +91,8 @@ def _carry_out(
         # Most atomic batches are good as a whole, and to look for conflicts takes a tenth longer.
         is_bold = is_atomic and creates(run, on_conflict)
         outcomes = yield from _change(rows, run, on_conflict, is_atomic=is_atomic, is_bold=is_bold)
-        # Behind a refusal of an atomic batch there is no outcome.
-        for index in filter(outcomes.__contains__, run):
+        # Behind a refusal of an atomic batch, which is raised here, there is no outcome.
+        for index in run:
             outcome = outcomes[index]
             if isinstance(outcome, SaasError):
                 outcome = _located(outcome, place.format(index))

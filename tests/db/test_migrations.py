@@ -13,30 +13,14 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from psycopg.rows import dict_row
+from some_rows import BIND, INSERT_MANY, INSERT_PROJECT
 
 from saas.db import migrate as migrate_module
-from saas.db.audit import AuditEntry
 from saas.db.migrate import current_revision, head_revision, migrate, migration_config
 from saas.db.roles import APP, MIGRATOR, PLATFORM
 from saas.errors import ConfigurationError
 
 pytestmark = pytest.mark.long
-
-TENANT = "0199d3a0-0000-7000-8000-000000000001"
-INSERT_PROJECT = (
-    "INSERT INTO projects (tenant_id, name, created_by, updated_by) "
-    f"VALUES ('{TENANT}', 'Apollo', 'test', 'test')"
-)
-INSERT_MANY = (
-    "INSERT INTO projects (tenant_id, name, created_by, updated_by) "
-    f"SELECT '{TENANT}', 'Row ' || n, 'test', 'test' FROM generate_series(1, 60) AS n"
-)
-INSERT_TENANT = (
-    "INSERT INTO tenants (id, slug, name, plan, created_by, updated_by) "
-    f"VALUES ('{TENANT}', 'acme', 'Acme', 'free', 'test', 'test')"
-)
-BIND = f"SET app.tenant_id = '{TENANT}'"
 
 
 @pytest.fixture
@@ -65,150 +49,6 @@ def test_every_migration_can_be_taken_back_and_repeated(new_database: Any) -> No
 
         migrate(database.url(MIGRATOR), revision.revision)
         assert database.dump() == after
-
-
-def test_short_entries_of_the_log_are_whole_for_the_version_before_them(new_database: Any) -> None:
-    database = new_database()
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        connection.execute("SET app.actor = 'test'")
-        connection.execute(INSERT_MANY)
-        sets = connection.execute("SELECT id, size FROM audit_sets").fetchall()
-        assert [size for _, size in sets] == [60]
-
-    command.downgrade(migration_config(database.url(MIGRATOR)), "0016")
-
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        assert _actions(connection) == {("insert", "is_new"): 60}
-        entries = connection.execute("SELECT id FROM audit_log ORDER BY id").fetchall()
-        assert [id.int for (id,) in entries] == [sets[0][0].int + n for n in range(60)]
-
-    command.downgrade(migration_config(database.url(MIGRATOR)), "0004")
-
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        assert _actions(connection) == {("insert", None): 60}
-        logged = connection.execute(
-            "SELECT entity_id, changes FROM audit_log ORDER BY id"
-        ).fetchall()
-        rows = connection.execute(
-            "SELECT id, to_jsonb(projects.*) - '{tenant_id,id}'::text[] FROM projects ORDER BY id"
-        ).fetchall()
-    assert logged == [(id, {"old": None, "new": row}) for id, row in rows]
-
-
-# How the version of 0018 reads its sets.
-ENTRIES_BEFORE = """SELECT s.id, e.number, s.at, s.actor, (e.new ->> 'id')::uuid AS entity_id,
-  CASE WHEN e.new ? 'version' THEN jsonb_build_object('old', NULL, 'new', e.new - 'id')
-    ELSE jsonb_build_object('is_new', true, 'old', NULL, 'new', e.new - 'id') END AS changes
-FROM audit_sets AS s, jsonb_array_elements(s.rows) WITH ORDINALITY AS e(new, number)
-ORDER BY 1, 2"""
-ENTRIES = """SELECT s.id, e.number, s.at, s.actor, e.id AS entity_id,
-  CASE WHEN s.columns ? 'version' THEN '{}' ELSE '{"is_new": true}'::jsonb END
-    || jsonb_build_object('old', NULL, 'new', (
-      SELECT jsonb_object_agg(c.key, c.value -> (e.number - 1)::int)
-      FROM jsonb_each(s.columns) AS c)) AS changes
-FROM audit_sets AS s, unnest(s.ids) WITH ORDINALITY AS e(id, number)
-ORDER BY 1, 2"""
-
-
-def test_sets_by_row_become_sets_by_column_and_are_the_same(new_database: Any) -> None:
-    database = new_database(is_migrated=False)
-    migrate(database.url(MIGRATOR), "0018")
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        connection.execute("SET TimeZone = 'UTC'; SET app.actor = 'test'")
-        connection.execute(INSERT_MANY)
-        columns = "(tenant_id, name, budget_cents, version, created_by, updated_by)"
-        connection.execute(
-            f"INSERT INTO projects {columns} SELECT '{TENANT}', 'More ' || n,"
-            " nullif(n, 1), 1 + n % 2, 'test', 'test' FROM generate_series(1, 120) AS n"
-        )
-    before = _entries(database, ENTRIES_BEFORE)
-    assert len(before) == 180
-
-    migrate(database.url(MIGRATOR))
-
-    assert _entries(database, ENTRIES) == before
-    # The version before finds none, and does not fail.
-    assert _entries(database, ENTRIES_BEFORE) == []
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        connection.execute(INSERT_MANY.replace("Row", "New"))
-    later = _entries(database, ENTRIES)
-
-    command.downgrade(migration_config(database.url(MIGRATOR)), "0018")
-
-    assert len(later) == 240
-    assert _entries(database, ENTRIES_BEFORE) == later
-
-
-def test_a_trigger_of_before_sets_by_column_fails_instead_of_logging_nothing(
-    new_database: Any,
-) -> None:
-    """It may have begun before the migration, and wait for it."""
-    database = new_database(is_migrated=False)
-    migrate(database.url(MIGRATOR), "0018")
-    with database.connect(APP) as connection:
-        (before,) = connection.execute(
-            "SELECT pg_get_functiondef('audit_inserted'::regproc)"
-        ).fetchone()
-    migrate(database.url(MIGRATOR))
-    database.run(before)
-
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        with pytest.raises(psycopg.errors.CheckViolation, match="ck_audit_sets_size"):
-            connection.execute(INSERT_MANY)
-
-
-def _entries(database: Any, sql: str) -> list[dict[str, Any]]:
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        cursor = connection.cursor(row_factory=dict_row)
-        found = cursor.execute(sql).fetchall()
-    for entry in found:
-        shown = AuditEntry(
-            entry["id"], entry["at"], entry["actor"], None, None, "insert", "projects",
-            entry["entity_id"], entry["changes"],
-        )  # fmt: skip
-        entry["changes"] = shown.changes
-    return found
-
-
-def test_figures_of_a_database_that_is_in_use_begin_with_what_is_there(new_database: Any) -> None:
-    database = new_database(is_migrated=False)
-    migrate(database.url(MIGRATOR), "0011")
-    database.run(BIND, INSERT_TENANT)
-    with database.connect(APP) as connection:
-        connection.execute(BIND)
-        connection.execute(INSERT_MANY)
-        connection.execute("UPDATE projects SET deleted_at = now() WHERE name = 'Row 1'")
-        connection.execute("UPDATE projects SET is_active = false WHERE name = 'Row 2'")
-
-    migrate(database.url(MIGRATOR))
-
-    with database.connect(PLATFORM) as connection:
-        connection.execute(BIND)
-        state = "sum(live), sum(active), sum(removed), sum(bytes)"
-        done = "sum(created), sum(updated), sum(deleted)"
-        counted = f"SELECT {state} FROM usage_changes WHERE tenant = '{TENANT}' AND entity = %s"
-        found = connection.execute(counted, ["projects"]).fetchone()
-        assert found
-        assert found[:3] == (59, 58, 1)
-        assert found == connection.execute(f"SELECT {state} FROM usage_of_rows()").fetchone()
-        counted = f"SELECT {done} FROM usage_changes WHERE tenant = '{TENANT}'"
-        assert connection.execute(counted).fetchone() == (60, 1, 1)
-        assert connection.execute(f"SELECT {done} FROM usage_of_log()").fetchone() == (60, 1, 1)
-
-
-def _actions(connection: psycopg.Connection[Any]) -> dict[tuple[str, str | None], int]:
-    rows = connection.execute(
-        "SELECT action, CASE WHEN changes ? 'is_new' THEN 'is_new' END, count(*)::int "
-        "FROM audit_log GROUP BY 1, 2"
-    )
-    return {(action, form): count for action, form, count in rows}
 
 
 def test_migrations_are_one_line_and_hold_only_literal_text() -> None:

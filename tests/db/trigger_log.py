@@ -14,7 +14,7 @@ ACTOR = "key:0199d3a0-0000-7000-8000-000000000001"
 
 
 _rows = AUDIT_ENTRIES.rows()
-_ENTRIES = Statement(
+ENTRIES = Statement(
     select(*(_rows.c[name] for name in AuditEntry.__struct_fields__)).order_by(_rows.c.id)
 ).named
 
@@ -48,7 +48,7 @@ class Log:
 
     def stored(self) -> list[dict[str, Any]]:
         """The entries in the order of their ids, those of sets too."""
-        return self.run(_ENTRIES.sql, _ENTRIES.arguments({"tenant_id": self.tenant})).fetchall()
+        return self.run(ENTRIES.sql, ENTRIES.arguments({"tenant_id": self.tenant})).fetchall()
 
     def sets(self) -> list[dict[str, Any]]:
         return self.run(

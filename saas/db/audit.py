@@ -32,11 +32,13 @@ class AuditLog(TenantRow):
 
 
 class AuditSet(TenantRow):
-    """The entries of up to a hundred new rows of one INSERT, as one row, which takes a seventh of
-    the room. Written by the trigger alone (`audit_inserted.py`), read as single entries
-    (`audit_entries.py`). Its `id` is that of its first entry, from which the others count up in the
-    order of `ids`; `columns` has the values of each column in that order, and unless it has those
-    of `version`, what else is in the rows follows from the set."""
+    """The entries of up to a hundred rows that one INSERT or UPDATE made or changed, as one row,
+    which takes a seventh of the room. Written by the triggers alone (`audit_inserted.py`,
+    `audit_many_updated.py`), read as single entries (`audit_entries.py`). Its `id` is that of its
+    first entry, from which the others count up in the order of `ids`; `columns` has the values of
+    each column in that order. Of new rows, unless it has those of `version`, what else is in them
+    follows from the set. Of changed ones it has the columns that changed in any of them, and
+    `old_columns` the values before: where both are alike, the row kept its own."""
 
     __tablename__ = "audit_sets"
     # Archives hold its entries as those of the log.
@@ -50,6 +52,7 @@ class AuditSet(TenantRow):
     actor: Mapped[str] = mapped_column(info=HOLDS_ACTOR)
     request_id: Mapped[str | None]
     ip: Mapped[str | None]
+    action: Mapped[str] = mapped_column(server_default="insert")
     entity: Mapped[str]
     size: Mapped[int] = mapped_column(Integer)
     first_id: Mapped[UUID] = mapped_column(info=HOLDS_ID)
@@ -57,8 +60,10 @@ class AuditSet(TenantRow):
     last_id: Mapped[UUID] = mapped_column(info=HOLDS_ID)
     ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'::uuid[]"))
     columns: Mapped[dict[str, list[Any]]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
+    old_columns: Mapped[dict[str, list[Any]] | None] = mapped_column(JSONB)
+    """Of changed rows."""
     rows: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"))
-    """What the version before reads, and finds empty. The next one drops it."""
+    """Empty, and read by nothing. It goes once no process of the version before does."""
 
 
 AuditLog.__source__ = AUDIT_ENTRIES = AuditEntries(table_of(AuditLog), table_of(AuditSet))

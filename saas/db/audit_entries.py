@@ -9,7 +9,6 @@ from sqlalchemy import (
     Executable,
     Select,
     Table,
-    Text,
     Uuid,
     func,
     literal_column,
@@ -81,16 +80,16 @@ class AuditEntries:
         return select(alone.scalar_subquery() + in_sets.scalar_subquery())
 
     def _named(self) -> Any:
-        """The tenant's sets, with the action of their entries and the id of the last one."""
+        """The tenant's sets, with the id of their last entry."""
         sets = self._sets
-        action = literal_column("'insert'::text", Text()).label("action")
         end = id_after(sets.c.id, sets.c.size - literal(1)).label("end")
-        named = select(*sets.columns, action, end).where(tenant_predicate(sets))
-        return named.subquery("named")
+        columns = (column for column in sets.columns if column.name != "rows")
+        return select(*columns, end).where(tenant_predicate(sets)).subquery("named")
 
     def _opened(self, sets: Select[Any]) -> Select[Any]:
         """The entries in `sets`, with the columns of the log and their places. The changes of each
-        are the columns of its set, which is to be read at its `number` (`_CHANGES`)."""
+        are the columns of its set, which are to be read at its `number` (`_CHANGES`), and so are
+        the old ones."""
         each = sets.subquery("sets")
         entry = func.unnest(each.c.ids).table_valued("row_id", with_ordinality="number")
         entry = entry.render_derived(name="entry")
@@ -103,13 +102,14 @@ class AuditEntries:
             "changes": each.c.columns,
         }
         shown = [columns[column.name].label(column.name) for column in self._log.columns]
-        place = each.c.id.label("place"), number.label("number")
+        place = each.c.id.label("place"), number.label("number"), each.c.old_columns
         return select(*shown, *place).select_from(each.join(entry, true()))
 
     def _together(self, opened: Select[Any], **values: Any) -> Any:
         """The tenant's entries of the log and `opened`, all of them with these `values`."""
         alone = literal_column("0::bigint", BigInteger()).label("number")
-        single = select(*self._log.columns, self._log.c.id.label("place"), alone)
+        none = literal_column("NULL::jsonb", JSONB()).label("old_columns")
+        single = select(*self._log.columns, self._log.c.id.label("place"), alone, none)
         both: Any = union_all(single, opened).subquery("entries")
         # PostgreSQL takes a part of a UNION in the order of its index only where the conditions
         # stand outside.
@@ -123,9 +123,19 @@ class AuditEntries:
 # number. It takes some microseconds, so PostgreSQL does it once it has sorted, for what is shown.
 _CHANGES = literal_column(
     """CASE WHEN entries.number = 0 THEN entries.changes
-      ELSE CASE WHEN entries.changes ? 'version' THEN '{}' ELSE '{"is_new": true}'::jsonb END
-        || jsonb_build_object('old', NULL, 'new', (
-          SELECT jsonb_object_agg(each.key, each.value -> (entries.number - 1)::int)
-          FROM jsonb_each(entries.changes) AS each)) END""",
+      WHEN entries.old_columns IS NULL
+        THEN CASE WHEN entries.changes ? 'version' THEN '{}' ELSE '{"is_new": true}'::jsonb END
+          || jsonb_build_object('old', NULL, 'new', (
+            SELECT jsonb_object_agg(each.key, each.value -> (entries.number - 1)::int)
+            FROM jsonb_each(entries.changes) AS each))
+      ELSE (
+        SELECT jsonb_build_object(
+          'old', jsonb_object_agg(each.key, each.old), 'new', jsonb_object_agg(each.key, each.new))
+        FROM (
+          SELECT c.key, c.olds -> (entries.number - 1)::int AS old,
+            c.news -> (entries.number - 1)::int AS new
+          FROM ROWS FROM (jsonb_each(entries.old_columns), jsonb_each(entries.changes))
+            AS c(key, olds, same_key, news)) AS each
+        WHERE each.old <> each.new) END""",
     JSONB(),
 )

@@ -80,5 +80,6 @@ END"""
 AUDIT_FUNCTIONS = (
     DefinerFunction("audit_row", _ROW),
     DefinerFunction("audit_inserted", INSERTED),
-    DefinerFunction("audit_updated", UPDATED),
+    # PostgreSQL knows nothing about the rows of a statement, and would sort them by two keys.
+    DefinerFunction("audit_updated", UPDATED, settings=(("enable_mergejoin", "off"),)),
 )

@@ -3,20 +3,23 @@
 from saas.db.audit_parts import (
     ACTIVE,
     ACTOR,
-    ARE_ACTIVE,
     BYTES,
     COLUMNS,
-    GATHERED,
+    GATHERER,
     HALVES_OF_FIRST_ID,
     IP,
     LOG,
     REQUEST,
     SET_BYTES,
     SET_SIZE,
-    SIZES_OF_NEW,
     UNLESS_IMPORTED,
     USAGE,
+    are_active,
+    sizes_of_new,
 )
+
+_GATHERED = f"""format('%1$L, %2$s(r.%1$I ORDER BY r.id)', attname,
+        {GATHERER})"""
 
 # All rows of one INSERT at once; one row by statements of VALUES, which take half the time of those
 # for a set. From fifty rows on, by the hundred in `audit_sets`, in the order of their ids, with a
@@ -62,12 +65,12 @@ BEGIN
     RETURN NULL;
   END IF;
   IF EXISTS (SELECT FROM inserted OFFSET 49) THEN
-    SELECT string_agg({GATHERED}, ', ')
+    SELECT string_agg({_GATHERED}, ', ')
         FILTER (WHERE attname <> ALL (stamps || '{{tenant_id,id}}')),
-      string_agg({GATHERED}, ', ') FILTER (WHERE attname = ANY (stamps)),
+      string_agg({_GATHERED}, ', ') FILTER (WHERE attname = ANY (stamps)),
       concat('r.deleted_at IS NULL',
-        {ARE_ACTIVE}),
-      {SIZES_OF_NEW}
+        {are_active("r")}),
+      {sizes_of_new("r")}
       INTO own, stamped, are_active, size
       {COLUMNS}
       -- What follows names them all. jsonb_build_object takes fifty columns.

@@ -31,29 +31,39 @@ CHANGED = f"""SELECT array_agg(c.key) INTO same
     after := is_now - same;
     done := {DONE.format("after", "was ->> 'deleted_at' IS NOT NULL")};"""
 
-# Of a statement that names the columns of a table, made from the catalogue: whether the row r is
-# active, and how large it is. Of a new row what cannot be null and has one size is added up
-# beforehand; an old one may be from before NOT NULL (NOT VALID).
-ARE_ACTIVE = """max(' AND r.is_active IS NOT FALSE')
-          FILTER (WHERE attname = 'is_active' AND atttypid = 'boolean'::regtype),
-        max(' AND r.revoked_at IS NULL') FILTER (WHERE attname = 'revoked_at')"""
 _IS_OF_ONE_SIZE = f"atttypid = ANY ('{OF_ONE_SIZE}'::regtype[])"
-SIZES = f"""string_agg(format(
+_IS_KNOWN = f"attnotnull AND {_IS_OF_ONE_SIZE}"
+
+
+# Of a statement that names the columns of a table, made from the catalogue: whether a row that it
+# calls `row` is active, and how large it is. Of a new row what cannot be null and has one size is
+# added up beforehand; an old one may be from before NOT NULL (NOT VALID).
+def are_active(row: str) -> str:
+    return f"""max(' AND {row}.is_active IS NOT FALSE')
+          FILTER (WHERE attname = 'is_active' AND atttypid = 'boolean'::regtype),
+        max(' AND {row}.revoked_at IS NULL') FILTER (WHERE attname = 'revoked_at')"""
+
+
+def sizes(row: str) -> str:
+    return f"""string_agg(format(
         CASE
           WHEN {_IS_OF_ONE_SIZE}
-            THEN 'CASE WHEN r.%2$I IS NULL THEN 0 ELSE %3$s END'
+            THEN 'CASE WHEN {row}.%2$I IS NULL THEN 0 ELSE %3$s END'
           WHEN atttypid = ANY ('{{text,varchar,bytea}}'::regtype[])
-            THEN 'coalesce(octet_length(r.%2$I), 0)'
-          ELSE 'coalesce(octet_length(%1$s(r.%2$I)), 0)' END,
+            THEN 'coalesce(octet_length({row}.%2$I), 0)'
+          ELSE 'coalesce(octet_length(%1$s({row}.%2$I)), 0)' END,
         typsend, attname, attlen), ' + ')"""
-_IS_KNOWN = f"attnotnull AND {_IS_OF_ONE_SIZE}"
-SIZES_OF_NEW = f"""concat_ws(' + ', sum(attlen) FILTER (WHERE {_IS_KNOWN}),
-        {SIZES} FILTER (WHERE NOT ({_IS_KNOWN})))"""
+
+
+def sizes_of_new(row: str) -> str:
+    return f"""concat_ws(' + ', sum(attlen) FILTER (WHERE {_IS_KNOWN}),
+        {sizes(row)} FILTER (WHERE NOT ({_IS_KNOWN})))"""
+
+
 # What gathers the values of one column as JSON lists them: array_agg, which takes half the time,
 # or jsonb_agg where it might not do. Of arrays, which a domain may be over, it would make one of
 # more dimensions, and want them alike.
-GATHERED = """format('%1$L, %2$s(r.%1$I ORDER BY r.id)', attname,
-        CASE WHEN typtype = 'b' AND typcategory <> 'A' THEN 'array_agg' ELSE 'jsonb_agg' END)"""
+GATHERER = "CASE WHEN typtype = 'b' AND typcategory <> 'A' THEN 'array_agg' ELSE 'jsonb_agg' END"
 COLUMNS = """FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
       WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped"""
 # At most so many new rows of one INSERT, of about so many bytes, are one row of `audit_sets`:

@@ -77,7 +77,10 @@ def required_function(function: DefinerFunction) -> Function:
         body=f"\n{function.body}\n",
         is_definer=True,
         is_stable=function.is_stable,
-        settings=("search_path=pg_catalog, pg_temp",),
+        settings=(
+            "search_path=pg_catalog, pg_temp",
+            *(f"{name}={value}" for name, value in function.settings),
+        ),
         owner=OWNER,
         executors=tuple(sorted(function.executors)),
     )

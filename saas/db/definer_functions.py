@@ -16,6 +16,7 @@ class DefinerFunction(NamedTuple):
     returns: str = "trigger"
     executors: tuple[str, ...] = ()
     is_stable: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def signature(self) -> str:
@@ -23,11 +24,12 @@ class DefinerFunction(NamedTuple):
 
 
 def create_function(function: DefinerFunction) -> str:
+    settings = "".join(f"SET {name} = {value} " for name, value in function.settings)
     return (
         f"CREATE OR REPLACE FUNCTION public.{function.signature} RETURNS {function.returns} "
         f"LANGUAGE plpgsql {'STABLE ' if function.is_stable else ''}"
         # A pinned path: no other schema can lend its operators to a definer function.
-        "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
+        f"SECURITY DEFINER SET search_path = pg_catalog, pg_temp {settings}AS "
         f"$function$\n{function.body}\n$function$"
     )
 

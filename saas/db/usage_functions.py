@@ -57,7 +57,7 @@ BEGIN
       FROM public.audit_log AS l
       WHERE l.tenant_id = bound AND l.entity <> 'tenants'
       UNION ALL
-      SELECT s.at, s.entity, s.actor, 'insert', s.size
+      SELECT s.at, s.entity, s.actor, s.action, s.size
       FROM public.audit_sets AS s
       WHERE s.tenant_id = bound) AS a
     GROUP BY 1, 2, 3;

@@ -1,13 +1,17 @@
-"""Many rows of one UPDATE are logged by one statement, and it writes what each would have written
-by itself."""
+"""Many rows of one UPDATE are logged by one statement, from fifty on in sets, and it writes what
+each would have written by itself."""
 
+import re
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
-from trigger_log import Log
+from trigger_log import Log, quoted
 
-FEW, MANY = 3, 40
+from saas.db.audit_functions import AUDIT_FUNCTIONS
+
+FEW, MANY, IN_SETS = 3, 40, 130
 # The first two are alike but for their triggers: the one that goes by row is the measure.
 TABLES = ("by_row", "by_set")
 COLUMNS = """
@@ -54,6 +58,8 @@ CHANGES = {
 }
 
 
+# A UUIDv7 of the row n.
+ID = "('01990000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
 SUMS = ", ".join(
     f"sum({name}) AS {name}"
     for name in ("created", "updated", "deleted", "live", "active", "removed", "bytes")
@@ -88,7 +94,7 @@ def fill(log: Log, rows: int) -> None:
     for table in TABLES:
         log.run(
             f"INSERT INTO {table} (tenant_id, id, number) SELECT '{log.tenant}', "
-            f"md5(n::text)::uuid, n FROM generate_series(1, {rows}) AS n"
+            f"{ID}, n FROM generate_series(1, {rows}) AS n"
         )
 
 
@@ -100,10 +106,7 @@ def written(log: Log, table: str, change: str) -> tuple[list[dict[str, Any]], di
 def written_by(log: Log, statement: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
     log.run("SAVEPOINT change")
     log.run(statement)
-    entries = log.run(
-        "SELECT at, actor, request_id, ip, action, entity, entity_id, changes FROM audit_log "
-        f"WHERE tenant_id = '{log.tenant}' ORDER BY entity_id, id"
-    ).fetchall()
+    entries = sorted(log.stored(), key=lambda entry: (entry["entity_id"], entry.pop("id")))
     (counted,) = log.run(
         f"SELECT {SUMS}, min(at) AS at, min(actor) AS actor, min(entity) AS entity "
         f"FROM usage_changes WHERE tenant = '{log.tenant}'"
@@ -112,7 +115,7 @@ def written_by(log: Log, statement: str) -> tuple[list[dict[str, Any]], dict[str
     return entries, counted
 
 
-@pytest.mark.parametrize("rows", [1, FEW, MANY])
+@pytest.mark.parametrize("rows", [1, FEW, MANY, IN_SETS])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_set_is_logged_and_counted_as_row_by_row(twins: Log, change: str, rows: int) -> None:
     fill(twins, rows)
@@ -121,7 +124,7 @@ def test_a_set_is_logged_and_counted_as_row_by_row(twins: Log, change: str, rows
     assert by_set == by_row
 
 
-@pytest.mark.parametrize("rows", [FEW, MANY])
+@pytest.mark.parametrize("rows", [FEW, MANY, IN_SETS])
 def test_what_was_deleted_is_restored(twins: Log, rows: int) -> None:
     fill(twins, rows)
     for table in TABLES:
@@ -152,22 +155,23 @@ def test_what_was_deleted_is_restored(twins: Log, rows: int) -> None:
         ),
     ],
 )
-def test_table_of_any_shape_is_logged_alike(log: Log, columns: str) -> None:
+@pytest.mark.parametrize("rows", [MANY, IN_SETS])
+def test_table_of_any_shape_is_logged_alike(log: Log, columns: str, rows: int) -> None:
     for table in TABLES:
         make(log, table, columns)
         if "dropped" in columns:
             log.run(f"ALTER TABLE {table} DROP COLUMN dropped")
-    fill(log, MANY)
+    fill(log, rows)
 
     by_row, by_set = (
         written(log, table, "name = 'Other', number = number + 1") for table in TABLES
     )
 
     assert by_set == by_row
-    assert len(by_set[0]) == MANY
+    assert len(by_set[0]) == rows
 
 
-@pytest.mark.parametrize("rows", [1, FEW, MANY])
+@pytest.mark.parametrize("rows", [1, FEW, MANY, IN_SETS])
 def test_row_that_loses_two_parents_at_once_is_logged_twice(log: Log, rows: int) -> None:
     for table in TABLES:
         parents = "tenant_id uuid, id uuid, PRIMARY KEY (tenant_id, id)"
@@ -180,7 +184,7 @@ def test_row_that_loses_two_parents_at_once_is_logged_twice(log: Log, rows: int)
         make(log, table, f"tenant_id uuid, id uuid, mother uuid, father uuid, {keys}")
         log.run(f"INSERT INTO parents_{table} VALUES ('{log.tenant}', md5('parent')::uuid)")
         log.run(
-            f"INSERT INTO {table} SELECT '{log.tenant}', md5(n::text)::uuid, md5('parent')::uuid, "
+            f"INSERT INTO {table} SELECT '{log.tenant}', {ID}, md5('parent')::uuid, "
             f"md5('parent')::uuid FROM generate_series(1, {rows}) AS n"
         )
 
@@ -193,7 +197,7 @@ def test_row_that_loses_two_parents_at_once_is_logged_twice(log: Log, rows: int)
     assert by_set == by_row
 
 
-@pytest.mark.parametrize("rows", [1, FEW, MANY])
+@pytest.mark.parametrize("rows", [1, FEW, MANY, IN_SETS])
 def test_no_cursor_stays_open(twins: Log, rows: int) -> None:
     fill(twins, rows)
     twins.run("UPDATE by_set SET name = 'Other'")
@@ -207,7 +211,7 @@ def test_rows_that_no_statement_found_leave_no_trace(twins: Log) -> None:
     assert written(twins, "by_set", "name = 'Other'")[0] == []
 
 
-@pytest.mark.parametrize("rows", [1, FEW, MANY])
+@pytest.mark.parametrize("rows", [1, FEW, MANY, IN_SETS])
 @pytest.mark.parametrize("change", ["id = md5(id::text)::uuid", "tenant_id = gen_random_uuid()"])
 def test_a_row_keeps_its_key(twins: Log, change: str, rows: int) -> None:
     fill(twins, rows)
@@ -215,7 +219,7 @@ def test_a_row_keeps_its_key(twins: Log, change: str, rows: int) -> None:
         twins.run(f"UPDATE by_set SET {change} WHERE number = 1 OR number > 2")
 
 
-@pytest.mark.parametrize("rows", [FEW, MANY])
+@pytest.mark.parametrize("rows", [FEW, MANY, IN_SETS])
 def test_rows_of_an_upsert_are_new_or_changed(twins: Log, rows: int) -> None:
     twins.run("CREATE UNIQUE INDEX ON by_set (number)")
     fill(twins, rows)
@@ -227,3 +231,135 @@ def test_rows_of_an_upsert_are_new_or_changed(twins: Log, rows: int) -> None:
 
     actions = [entry["action"] for entry in twins.stored()]
     assert actions == ["update"] * (rows - 1)
+
+
+def test_sets_hold_what_changed_in_the_order_of_the_ids(twins: Log) -> None:
+    fill(twins, IN_SETS)
+    twins.run("UPDATE by_set SET name = 'Other', live = number, version = 2, updated_by = 'me'")
+
+    first, second = twins.sets()
+
+    rows = twins.run("SELECT id FROM by_set ORDER BY number").fetchall()
+    assert [*first["ids"], *second["ids"]] == [row["id"] for row in rows]
+    assert (first["size"], second["size"]) == (100, 30)
+    for entries in first, second:
+        assert (entries["first_id"], entries["last_id"]) == (entries["ids"][0], entries["ids"][-1])
+        assert entries["action"] == "update"
+    assert first["columns"] == {"name": ["Other"] * 100, "live": list(range(1, 101))}
+    assert first["old_columns"] == {"name": ["Magnet"] * 100, "live": [None] * 100}
+    assert first["id"].int + 100 == second["id"].int
+
+
+def test_rows_of_which_each_had_another_thing_done(twins: Log) -> None:
+    """Those with which nothing happened have no entry, and each action has its own sets."""
+    fill(twins, 4 * IN_SETS)
+    twins.run("SAVEPOINT change")
+    for table in TABLES:
+        twins.run(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        twins.run(f"UPDATE {table} SET deleted_at = '2020-01-31Z' WHERE number % 4 = 1")
+        twins.run(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+    change = (
+        "deleted_at = CASE number % 4 WHEN 2 THEN now() END,"
+        " name = CASE number % 4 WHEN 3 THEN 'Other' ELSE name END"
+    )
+    by_row, by_set = (written(twins, table, change) for table in TABLES)
+
+    assert by_set == by_row
+    twins.run(f"UPDATE by_set SET {change}")
+    sets, entries = twins.sets(), twins.stored()
+    done = {name: [e for e in entries if e["action"] == name] for name in ("update", "restore")}
+    assert [len(some) for some in done.values()] == [IN_SETS] * 2
+    assert len({entry["id"] for entry in entries}) == len(entries) == 3 * IN_SETS
+    assert sorted(row["action"] for row in sets) == [
+        *["restore"] * 6,
+        *["soft_delete"] * 6,
+        *["update"] * 6,
+    ]
+    assert sum(row["size"] for row in sets) == 3 * IN_SETS
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pytest.param("gen_random_uuid()", id="not one tells its time"),
+        pytest.param(f"CASE n WHEN 7 THEN gen_random_uuid() ELSE {ID} END", id="one does not"),
+    ],
+)
+def test_rows_whose_ids_tell_no_time_are_logged_one_by_one(twins: Log, ids: str) -> None:
+    for table in TABLES:
+        twins.run(
+            f"INSERT INTO {table} (tenant_id, id, number) SELECT '{twins.tenant}', {ids}, n "
+            f"FROM generate_series(1, {IN_SETS}) AS n"
+        )
+    twins.run("UPDATE by_row SET id = s.id FROM by_set AS s WHERE s.number = by_row.number")
+    twins.run("DELETE FROM audit_log; DELETE FROM usage_changes")
+    by_row, by_set = (written(twins, table, "name = 'Other'") for table in TABLES)
+
+    assert by_set == by_row
+    twins.run("UPDATE by_set SET name = 'Other'")
+    assert twins.sets() == []
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_rows_of_several_tenants_are_logged_one_by_one(twins: Log, bound: bool) -> None:
+    """As by a migration that lifts row-level security, maybe that of the log alone."""
+    tenants = [twins.tenant, uuid4()]
+    fill(twins, 2 * IN_SETS)
+    for table in TABLES:
+        move = f"UPDATE {table} SET tenant_id = '{tenants[1]}' WHERE number % 2 = 0"
+        twins.run(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        twins.run(move)
+        twins.run(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+    for table in ("audit_log", "usage_changes"):
+        twins.run(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    if not bound:
+        twins.run("SET LOCAL app.tenant_id = ''")
+
+    found = []
+    for table in TABLES:
+        twins.run("SAVEPOINT change")
+        twins.run(f"UPDATE {table} SET name = 'Other', number = number + 1")
+        assert twins.run("SELECT FROM audit_sets WHERE action <> 'insert'").fetchall() == []
+        entries = twins.run(
+            "SELECT tenant_id, action, entity_id, changes FROM audit_log "
+            "WHERE tenant_id = ANY (%s) ORDER BY entity_id",
+            [tenants],
+        )
+        counted = twins.run(
+            f"SELECT tenant, {SUMS} FROM usage_changes WHERE tenant = ANY (%s) "
+            "GROUP BY tenant ORDER BY tenant",
+            [tenants],
+        )
+        found.append((entries.fetchall(), counted.fetchall()))
+        twins.run("ROLLBACK TO SAVEPOINT change")
+
+    assert found[1] == found[0]
+    assert len(found[0][0]) == 2 * IN_SETS
+    assert len(found[0][1]) == 2
+
+
+def test_wide_rows_are_in_smaller_sets(twins: Log) -> None:
+    fill(twins, IN_SETS)
+    twins.run("UPDATE by_set SET name = repeat('x', 10000)")
+    twins.run("UPDATE by_set SET name = repeat('y', 10000)")
+
+    sizes = [row["size"] for row in twins.sets()]
+    assert sizes == [9] * 14 + [4] + [4] * 32 + [2]
+
+
+def test_a_column_may_have_the_name_of_anything_in_the_trigger(log: Log) -> None:
+    body = next(function.body for function in AUDIT_FUNCTIONS if function.name == "audit_updated")
+    own = {"tenant_id", "id", "number", "version", "updated_at", "updated_by"}
+    words = sorted(set(re.findall(r"[a-z_][a-z_0-9]*", body)) - own - {"deleted_at", "revoked_at"})
+    assert {"who", "bound", "place", "done", "c", "d", "i"} < set(words)
+    words += [f"d{number}" for number in range(1, 60)]
+    columns = ", ".join(f"{quoted(word)} text" for word in words)
+    for table in TABLES:
+        make(log, table, f"tenant_id uuid, id uuid, number int, {columns}")
+    fill(log, IN_SETS)
+
+    change = ", ".join(f"{quoted(word)} = number" for word in words)
+    by_row, by_set = (written(log, table, change) for table in TABLES)
+
+    assert len(by_set[0][0]["changes"]["new"]) == len(words)
+    assert by_set == by_row

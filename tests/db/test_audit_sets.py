@@ -42,6 +42,11 @@ def lived_in(log: Log) -> Log:
         project = PROJECT | {"version": f"1 + (n % {number + 2} = 1)::int"}
         log.insert(table, rows, name=f"'{number} ' || n", **project)
         log.run(f"UPDATE projects SET budget_cents = {number} WHERE name LIKE '% 7'")
+        if rows > 99:
+            log.run(
+                "UPDATE projects SET is_active = NOT is_active, deleted_at = CASE "
+                "WHEN name LIKE '%1' AND deleted_at IS NULL THEN now() END"
+            )
     return log
 
 
@@ -63,7 +68,10 @@ def total(log: Log, query: ListQuery) -> int:
 
 def test_every_page_is_that_of_a_log_without_sets(lived_in: Log) -> None:
     everything = lived_in.stored()
-    assert sum(size["size"] for size in lived_in.sets()) == 50 + 230 + 99 + 100 + 101
+    sets = lived_in.sets()
+    new = [row["size"] for row in sets if row["action"] == "insert"]
+    assert sum(new) == 50 + 230 + 99 + 100 + 101
+    assert {row["action"] for row in sets} == {"insert", "update", "soft_delete", "restore"}
     assert [entry["id"] for entry in everything] == sorted({entry["id"] for entry in everything})
     chance = random.Random(17)
 

@@ -107,6 +107,33 @@ def test_a_trigger_of_before_sets_by_column_fails_instead_of_logging_nothing(
             connection.execute(INSERT_MANY)
 
 
+def test_changes_in_sets_are_single_entries_for_the_version_before(new_database: Any) -> None:
+    database = new_database()
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        connection.execute(INSERT_MANY)
+        connection.execute(
+            "UPDATE projects SET description = name, is_active = name < 'Row 3',"
+            " deleted_at = CASE WHEN name LIKE '%1' THEN now() END, deleted_by = 'test'"
+        )
+        connection.execute("UPDATE projects SET deleted_at = NULL, budget_cents = 7")
+    entries = _entries(database, ENTRIES.sql)
+    changes = [entry for entry in entries if entry.action != "insert"]
+    assert {entry.action for entry in changes} == {"update", "soft_delete", "restore"}
+    assert len(changes) == 120
+
+    command.downgrade(migration_config(database.url(MIGRATOR)), "0020")
+
+    assert _entries(database, "SELECT * FROM audit_log ORDER BY id") == changes
+    with database.connect(APP) as connection:
+        connection.execute(BIND)
+        assert connection.execute("SELECT sum(size) FROM audit_sets").fetchone() == (60,)
+
+    migrate(database.url(MIGRATOR))
+
+    assert _entries(database, ENTRIES.sql) == entries
+
+
 def test_figures_of_a_database_that_is_in_use_begin_with_what_is_there(new_database: Any) -> None:
     database = new_database(is_migrated=False)
     migrate(database.url(MIGRATOR), "0011")
@@ -136,7 +163,11 @@ def test_figures_of_a_database_that_is_in_use_begin_with_what_is_there(new_datab
 def _entries(database: Any, sql: str) -> list[AuditEntry]:
     with database.connect(APP, row_factory=dict_row) as connection:
         connection.execute(BIND)
-        return [AuditEntry(**entry) for entry in connection.execute(sql, {"tenant_id": TENANT})]
+        found = connection.execute(sql, {"tenant_id": TENANT}).fetchall()
+    return [
+        AuditEntry(**{name: entry[name] for name in AuditEntry.__struct_fields__})
+        for entry in found
+    ]
 
 
 def _actions(connection: psycopg.Connection[Any]) -> dict[tuple[str, str | None], int]:

@@ -76,7 +76,12 @@ async def test_rows_that_came_by_the_hundred_keep_their_past(
 ) -> None:
     """The log holds them in sets, an archive one by one."""
     items = [{"op": "create", "data": {"name": f"Project {n}"}} for n in range(60)]
-    await tenant.post("/v1/projects/batch", {"mode": "atomic", "items": items})
+    made = await tenant.post("/v1/projects/batch", {"mode": "atomic", "items": items})
+    edits = [
+        {"op": "update", "id": result["id"], "data": {"budget_cents": n % 5 or None}}
+        for n, result in enumerate(made.json()["results"])
+    ]
+    await tenant.post("/v1/projects/batch", {"mode": "atomic", "items": edits[::-1]})
     slug = f"copy-{tenant.body['tenant']['slug']}"
 
     answer = await bring(http, await export(tenant.tenant_id), ids="new", slug=slug)
@@ -85,7 +90,7 @@ async def test_rows_that_came_by_the_hundred_keep_their_past(
     in_sets = here(
         "SELECT jsonb_object_agg(key, value -> n)"
         " FROM audit_sets, generate_series(0, size - 1) AS n, jsonb_each(columns)"
-        " WHERE tenant_id = %s GROUP BY id, n ORDER BY id, n",
+        " WHERE tenant_id = %s AND action = 'insert' GROUP BY id, n ORDER BY id, n",
         tenant.tenant_id,
     )
     alone = here(
@@ -95,6 +100,14 @@ async def test_rows_that_came_by_the_hundred_keep_their_past(
     assert len(in_sets) == 60
     assert [row[0] for row in alone] == [
         {"is_new": True, "old": None, "new": row[0]} for row in in_sets
+    ]
+    changed = here(
+        "SELECT changes FROM audit_log WHERE tenant_id = %s AND action = 'update'"
+        " AND entity = 'projects' ORDER BY entity_id",
+        answer.json()["tenant"]["id"],
+    )
+    assert [row[0] for row in changed] == [
+        {"old": {"budget_cents": None}, "new": {"budget_cents": n % 5}} for n in range(60) if n % 5
     ]
 
 

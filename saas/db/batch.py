@@ -122,6 +122,8 @@ def _change(
                     break
             return outcomes
         outcomes |= together or {}
+        if len(outcomes) == len(run):
+            return outcomes
     for index, item in run.items():
         if index not in outcomes:
             outcomes[index] = yield from attempt(change_one(rows, item, on_conflict))

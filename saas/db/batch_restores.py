@@ -62,15 +62,13 @@ def _restore(rows: Rows, ids: Mapping[int, UUID]) -> Operation[dict[int, Outcome
     # Their bytes are counted already.
     room = yield from room_of_rows(rows.table, len(ids))
     now = dict(islice(ids.items(), room.rows))
-    restored = yield from rows.run(
+    told = yield from rows.run(
         ("restore set",),
         lambda: sql.restore_rows(rows.table),
         {"c_id": list(now.values()), "actor": context.principal().actor},
     )
+    changed = sql.changed_by(told, now)
     if len(now) < len(ids):
-        yield from charge(rows.table, len(restored))
-    changed = {row[0] for row in restored}
-    done: dict[int, Outcome] = {
-        index: Change("restored", id) for index, id in now.items() if id in changed
-    }
+        yield from charge(rows.table, len(changed))
+    done: dict[int, Outcome] = {i: Change("restored", id) for i, id in changed.items()}
     return done | {index: refusal(rows.table, room) for index in ids if index not in now}

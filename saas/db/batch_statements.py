@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -12,9 +13,11 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
+    Update,
     Uuid,
     any_,
     bindparam,
+    case,
     column,
     func,
     literal_column,
@@ -26,6 +29,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
 
 from saas.db.bound_types import without_length
+from saas.db.operation import Rows
 from saas.db.statements import edited, live, tenant_predicate
 
 
@@ -78,35 +82,34 @@ def upsert_rows(
 
 
 def update_rows(table: Table, columns: Sequence[str], *, versioned: bool) -> Executable:
-    """Set `columns` of live rows where that changes something; only changed rows come back."""
+    """Set `columns` of live rows where that changes something."""
     given = _given(table, ("id", *columns, *_version(versioned)))
     values = {name: given.c[name] for name in columns}
-    return (
-        edited(table)
-        .where(*_matches(table, given, versioned=versioned), *live(table), _differs(table, values))
-        .values(values)
-        .returning(table.c.id)
-    )
+    matches = _matches(table, given, versioned=versioned)
+    changed = edited(table).where(*matches, *live(table), _differs(table, values)).values(values)
+    return _told(table, changed)
 
 
 def soft_delete_rows(table: Table, *, versioned: bool) -> Executable:
     given = _given(table, ("id", *_version(versioned)))
-    return (
-        edited(table)
-        .where(*_matches(table, given, versioned=versioned), *live(table))
-        .values(deleted_at=func.now(), deleted_by=bindparam("actor"))
-        .returning(table.c.id)
-    )
+    matches = _matches(table, given, versioned=versioned)
+    deleted = edited(table).where(*matches, *live(table))
+    return _told(table, deleted.values(deleted_at=func.now(), deleted_by=bindparam("actor")))
 
 
 def restore_rows(table: Table) -> Executable:
-    """Bring back those of the given ids that are deleted; their ids come back."""
-    return (
-        edited(table)
-        .where(*_named(table), table.c.deleted_at.is_not(None))
-        .values(deleted_at=None, deleted_by=None)
-        .returning(table.c.id)
-    )
+    """Bring back those of the given ids that are deleted."""
+    deleted = edited(table).where(*_named(table), table.c.deleted_at.is_not(None))
+    return _told(table, deleted.values(deleted_at=None, deleted_by=None))
+
+
+def changed_by(told: Rows, ids: Mapping[int, UUID]) -> Mapping[int, UUID]:
+    """Those of `ids` that one of the three statements above has changed."""
+    some = told[0][0]
+    if some is None:
+        return ids
+    changed = set(some)
+    return {index: id for index, id in ids.items() if id in changed}
 
 
 def select_versions(table: Table) -> Executable:
@@ -121,13 +124,14 @@ def select_many(table: Table, columns: Sequence[str]) -> Executable:
 
 def lock_rows(table: Table, key: Sequence[str]) -> Executable:
     """Lock the rows with the given ids and, unless `key` is empty, the live ones with the given
-    natural keys for a change, one after another in the order of their ids."""
+    natural keys for a change, one after another in the order of their ids. None comes back."""
     by_id = select(func.unnest(bindparam("c_id", type_=ARRAY(Uuid()))))
     # A select of its own, not one for each row of the one around it.
     by_key = [_by_key(table, key, (table.c.id,)).correlate(None)] if key else []
     named = table.c.id.in_(union(by_id, *by_key))
     chosen = select(table.c.id).where(tenant_predicate(table), named)
-    return chosen.order_by(table.c.id).with_for_update(key_share=True, of=table)
+    locked = chosen.order_by(table.c.id).with_for_update(key_share=True, of=table)
+    return select(func.count()).select_from(locked.subquery("locked"))
 
 
 def select_by_key(table: Table, key: Sequence[str]) -> Executable:
@@ -140,6 +144,16 @@ def _by_key(table: Table, key: Sequence[str], columns: Sequence[ColumnElement[An
     same = (table.c[name] == given.c[name] for name in key)
     found = select(*columns).select_from(given)
     return found.where(tenant_predicate(table), *same, table.c.deleted_at.is_(None))
+
+
+def _told(table: Table, change: Update) -> Executable:
+    """Which rows `change` changed; null where it is all of the given ids, for to name a thousand
+    takes half a millisecond."""
+    changed = change.returning(table.c.id).cte("changed")
+    asked = func.cardinality(bindparam("c_id", type_=ARRAY(Uuid())))
+    none = literal_column("'{}'::uuid[]", ARRAY(Uuid()))
+    ids = func.coalesce(func.array_agg(changed.c.id, type_=ARRAY(Uuid())), none)
+    return select(case((func.count() < asked, ids))).select_from(changed)
 
 
 def _insert(table: Table, columns: Sequence[str], alike: Container[str] = ()) -> Insert:

@@ -75,7 +75,7 @@ def test_every_page_is_that_of_a_log_without_sets(lived_in: Log) -> None:
     assert [entry["id"] for entry in everything] == sorted({entry["id"] for entry in everything})
     chance = random.Random(17)
 
-    for _ in range(400):
+    for _ in range(250):
         conditions = tuple(
             _condition(chance, everything) for _ in range(chance.choice((0, 0, 1, 2)))
         )

@@ -42,8 +42,7 @@ def _pairs(row: str) -> str:
 # and which one by one is as of new rows (`audit_inserted.py`). Neither is done where an old row has
 # no new one, or more than one.
 # unscoped: a part of the body of a trigger; tenant_id comes from the rows that it fires for
-MANY_UPDATED = f"""seen := (SELECT count(*) FROM changed_to);
-    SELECT
+MANY_UPDATED = f"""SELECT
       string_agg(format(', %s AS d%s', {_DIFFERS}, attnum), '') {_OWN} AS compared,
       string_agg(format('CASE WHEN bool_or(c.d%s) THEN %L END', attnum, attname), ', ') {_OWN}
         AS changed,

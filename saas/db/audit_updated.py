@@ -14,7 +14,7 @@ from saas.db.audit_parts import (
 )
 
 # Few rows one after another; from twenty on by statements that name the table's columns, which take
-# a fifth of the time for each row and half a millisecond to be made and planned.
+# less for each row, and a millisecond to be made and planned.
 # unscoped: the body of a trigger; tenant_id comes from the row that it fires for
 UPDATED = f"""DECLARE
   stamps CONSTANT name[] := '{{tenant_id,id,version,updated_at,updated_by}}';
@@ -23,11 +23,12 @@ UPDATED = f"""DECLARE
   was jsonb; is_now jsonb; before jsonb; after jsonb; same text[]; done text; sent bytea;
   bytes integer; live integer; active integer;
   bound uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
-  seen integer; are_paired boolean := false; changed text[] := '{{}}'; are_set boolean;
+  seen integer := (SELECT count(*) FROM changed_to);
+  are_paired boolean := false; changed text[] := '{{}}'; are_set boolean;
   step integer; firsts uuid[]; first_id text;
 BEGIN
   {UNLESS_IMPORTED}
-  IF EXISTS (SELECT FROM changed_to OFFSET 19) THEN
+  IF seen >= 20 THEN
     {MANY_UPDATED}
   END IF;
   -- Both sets are in the order of the changes. A row is in them twice where foreign keys of it were

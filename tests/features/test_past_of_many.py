@@ -90,3 +90,37 @@ async def test_all_of_them_are_in_the_log_page_by_page(tenant, other_tenant, man
         path = cursor and f"/v1/audit?entity=projects&action=insert&limit=50&cursor={cursor}"
 
     assert (lengths, found) == ([50, 50, 20], many[::-1])
+
+
+async def test_a_row_that_lived_among_many_has_the_past_of_one_alone(tenant, many):
+    """New, changed, deleted, restored and changed again, always with 119 others."""
+    lone = await tenant.create("projects", name="Alone")
+    path = f"/v1/projects/{many[70]}"
+    states = []
+    for op, data in [
+        ("update", {"budget_cents": 7, "description": "Red"}),
+        ("update", {"budget_cents": None}),
+        ("delete", {}),
+        ("restore", {}),
+        ("update", {"is_active": False}),
+    ]:
+        for ids in (many, [lone["id"]]):
+            items = [{"op": op, "id": id} | ({"data": data} if data else {}) for id in ids]
+            answer = await tenant.post("/v1/projects/batch", {"items": items})
+            assert answer.json()["succeeded"] == len(ids), answer.text
+        states.append(await tenant.get(path))
+
+    *changes, _ = history = (await tenant.get(f"{path}/history")).json()["items"]
+    *others, _ = (await tenant.get(f"/v1/projects/{lone['id']}/history")).json()["items"]
+
+    for entry, other in zip(changes, others, strict=True):
+        assert entry["changes"].keys() == other["changes"].keys()
+        assert (entry["action"], entry["actor"]) == (other["action"], other["actor"])
+    assert history[3]["changes"] == {"budget_cents": {"old": 7, "new": None}}
+    for state, entry in zip(states, changes[::-1], strict=True):
+        then = await tenant.get(f"{path}?as_of={entry['at'].replace('+', '%2B')}")
+        assert then.status_code == state.status_code
+        assert then.is_error or then.json() == state.json()
+    back = await tenant.post(f"{path}/revert", {"to": history[4]["id"]})
+    now = {name: back.json()[name] for name in ("version", "updated_at")}
+    assert back.json() == states[0].json() | now

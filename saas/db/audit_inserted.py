@@ -9,6 +9,7 @@ from saas.db.audit_parts import (
     HALVES_OF_FIRST_ID,
     IP,
     LOG,
+    MOST_SET_BYTES,
     REQUEST,
     SET_BYTES,
     SET_SIZE,
@@ -92,6 +93,11 @@ BEGIN
     VALUES (
       bound, now(), TG_ARGV[0], who, seen, 0, 0, seen - removed, active, removed, bytes);
     step := greatest(1, least({SET_SIZE}, {SET_BYTES} / (bytes / seen)));
+    IF bytes > {MOST_SET_BYTES} THEN
+      EXECUTE format($sql$
+        SELECT greatest(1, least($1, {MOST_SET_BYTES} / max(%s))) FROM inserted AS r$sql$, size)
+      INTO step USING step;
+    END IF;
     ids := ARRAY(SELECT i.id FROM inserted AS i ORDER BY i.id);
     firsts := ARRAY(SELECT ids[n] FROM generate_series(1, seen, step) AS n);
     first_id := uuidv7();

@@ -66,10 +66,12 @@ def sizes_of_new(row: str) -> str:
 GATHERER = "CASE WHEN typtype = 'b' AND typcategory <> 'A' THEN 'array_agg' ELSE 'jsonb_agg' END"
 COLUMNS = """FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid
       WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped"""
-# At most so many new rows of one INSERT, of about so many bytes, are one row of `audit_sets`:
-# enough to take little room, few enough to be read for one of them.
+# At most so many entries of one statement, with about so many bytes of values, are one row of
+# `audit_sets`: enough to take little room, few enough to be read for one of them.
 SET_SIZE = 100
 SET_BYTES = 100_000
+# However unlike the rows are: jsonb takes 256 MB, and a value may be twice as long there.
+MOST_SET_BYTES = 100_000_000
 # The ids of the entries of one statement count up from a random one (RFC 9562, 6.2, method 2), for
 # each uuidv7() asks the system for random bytes: $1 and $2 are the halves of `first_id`.
 COUNTED_ID = "($1 || to_hex($2 + row_number() OVER ()))::uuid"

@@ -17,15 +17,11 @@ from saas.db.audit_parts import (
 # less for each row, and a millisecond to be made and planned.
 # unscoped: the body of a trigger; tenant_id comes from the row that it fires for
 UPDATED = f"""DECLARE
-  stamps CONSTANT name[] := '{{tenant_id,id,version,updated_at,updated_by}}';
   who text := {ACTOR};
-  olds refcursor; o record; n record; r record; parts record;
+  seen integer := (SELECT count(*) FROM changed_to);
+  olds refcursor; o record; n record;
   was jsonb; is_now jsonb; before jsonb; after jsonb; same text[]; done text; sent bytea;
   bytes integer; live integer; active integer;
-  bound uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
-  seen integer := (SELECT count(*) FROM changed_to);
-  are_paired boolean := false; changed text[] := '{{}}'; are_set boolean;
-  step integer; firsts uuid[]; first_id text;
 BEGIN
   {UNLESS_IMPORTED}
   IF seen >= 20 THEN

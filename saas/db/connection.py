@@ -42,7 +42,9 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg's c
         timeout: float | None = None,  # noqa: ASYNC109 - asyncpg's own parameter
     ) -> str:
         if not arguments and query.startswith("BEGIN"):
-            query = f"{query.rstrip(';')};{self._settings_sql('READ ONLY' in query)}"
+            begin, _, rest = query.partition(";")
+            settings = self._settings_sql("READ ONLY" in begin).rstrip(";")
+            query = ";".join(filter(None, (begin, settings, rest)))
             if self.lingers:
                 # One message: where the COMMIT fails, nothing behind it is carried out.
                 self.lingers = False

@@ -11,10 +11,12 @@ Rows = Sequence[Any]
 
 
 class Step(NamedTuple):
-    """One statement to run, and the values of its parameters by name."""
+    """One statement to run, and the values of its parameters by name. One that `can_wait` has no
+    rows and cannot fail: it may go out in one message with what follows."""
 
     statement: Statement
     values: Mapping[str, Any]
+    can_wait: bool = False
 
 
 Operation: TypeAlias = Generator[Step, Rows, Result]

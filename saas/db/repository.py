@@ -181,7 +181,9 @@ async def perform(operation: Operation[Result]) -> Result:
             step = next(operation)
             while True:
                 try:
-                    rows = await work.run_in_turn(step.statement, step.values)
+                    rows = await work.run_in_turn(
+                        step.statement, step.values, can_wait=step.can_wait
+                    )
                 except SaasError as refusal:
                     step = operation.throw(refusal)
                 else:

@@ -17,8 +17,8 @@ _FIRST_PAUSE_SECONDS = 0.05
 
 class _Savepoint:
     def __init__(self, name: str) -> None:
-        self.set = Step(Statement(text(f"SAVEPOINT {name}")), {})
-        self.release = Step(Statement(text(f"RELEASE SAVEPOINT {name}")), {})
+        self.set = Step(Statement(text(f"SAVEPOINT {name}")), {}, can_wait=True)
+        self.release = Step(Statement(text(f"RELEASE SAVEPOINT {name}")), {}, can_wait=True)
         self.roll_back = Step(Statement(text(f"ROLLBACK TO SAVEPOINT {name}")), {})
 
 

@@ -34,6 +34,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "_ahead",
         "_bound_before",
         "_connection",
         "_in_attempt",
@@ -71,6 +72,7 @@ class Transaction:
         self._in_attempt = False
         self._bound_before: Principal | None = None
         self._streams = 0
+        self._ahead: tuple[str, ...] = ()
         self._on_commit: tuple[Callable[[], object], ...] = ()
 
     async def __aenter__(self) -> "Transaction":
@@ -96,8 +98,16 @@ class Transaction:
     def pool(self) -> Pool:
         return self._pool
 
-    async def run_in_turn(self, statement: Statement, values: Mapping[str, Any]) -> Sequence[Any]:
-        """`run` for who holds `turn`."""
+    async def run_in_turn(
+        self, statement: Statement, values: Mapping[str, Any], *, can_wait: bool = False
+    ) -> Sequence[Any]:
+        """`run` for who holds `turn`. What `can_wait` goes out with the next statement, or with the
+        COMMIT: a message takes longer than a savepoint."""
+        connection = self._connection
+        # Behind a rebind it would keep other settings than before it.
+        if can_wait and (connection is None or self._is_bound(connection)) and not self._is_over:
+            self._ahead += (statement.sql,)
+            return ()
         return await self._fetch(statement.sql, statement.arguments(values))
 
     def next_stream(self) -> int:
@@ -147,7 +157,7 @@ class Transaction:
         """Keep what `commit` was called for, undo anything else, and go on either way."""
         if self._in_attempt:
             connection = self._begun()
-            await self._execute(connection, "ROLLBACK TO SAVEPOINT attempt")
+            await self._undo_to("attempt", connection)
             # The settings of the transaction have gone back as well.
             connection.bound_to, self._in_attempt = self._bound_before, False
             self._on_commit = ()
@@ -161,7 +171,7 @@ class Transaction:
         await self._execute(connection, "SAVEPOINT trial")
         bound_before = connection.bound_to
         yield
-        await self._execute(connection, "ROLLBACK TO SAVEPOINT trial")
+        await self._undo_to("trial", connection)
         # The settings of the transaction have gone back as well.
         connection.bound_to = bound_before
 
@@ -171,13 +181,24 @@ class Transaction:
             raise Unbound("the transaction has ended: open one with transaction(...)")
         try:
             connection = self._connection or await self._begin()
-            if connection.bound_to is not context.principal_or_none():
+            if self._ahead:
+                await connection.execute(self._behind_those_ahead())
+            if not self._is_bound(connection):
                 # One tenant per transaction: a principal entered since must not act here.
                 await connection.rebind()
             rows: Sequence[Any] = await connection.fetch(sql, *arguments)
         except FAILURES as error:
             raise refusal_for(error) from error
         return rows
+
+    @staticmethod
+    def _is_bound(connection: TenantConnection) -> bool:
+        return connection.bound_to is context.principal_or_none()
+
+    def _behind_those_ahead(self, *commands: str) -> str:
+        """What waits to go out, and then `commands`, in one message."""
+        ahead, self._ahead = self._ahead, ()
+        return ";".join((*ahead, *commands))
 
     def _begun(self) -> TenantConnection:
         if self._connection is None:
@@ -190,9 +211,14 @@ class Transaction:
             # A caught error had already aborted it: PostgreSQL answers COMMIT with ROLLBACK.
             raise Unavailable("The transaction had failed and was rolled back.")
 
+    async def _undo_to(self, savepoint: str, connection: TenantConnection) -> None:
+        # What did not go out yet need not: after a failure nothing but this is carried out.
+        self._ahead = ()
+        await self._execute(connection, f"ROLLBACK TO SAVEPOINT {savepoint}")
+
     async def _execute(self, connection: TenantConnection, command: str) -> str:
         try:
-            return await connection.execute(command)
+            return await connection.execute(self._behind_those_ahead(command))
         except FAILURES as error:
             raise refusal_for(error) from error
 
@@ -206,7 +232,7 @@ class Transaction:
             await answer
             connection = await self._pool.acquire(lane)
         try:
-            await connection.execute(self._begin_command())
+            await connection.execute(f"{self._begin_command()};{self._behind_those_ahead()}")
         except BaseException:
             # Cancelled on the way, it may have begun all the same, for this tenant and unknown to
             # asyncpg: the next one on this connection would work inside it.
@@ -221,7 +247,7 @@ class Transaction:
         return "BEGIN READ ONLY" if self._read_only else "BEGIN"
 
     async def _rollback(self, connection: TenantConnection) -> None:
-        self._connection = None
+        self._connection, self._ahead = None, ()
         try:
             async with asyncio.timeout(_ROLLBACK_SECONDS):
                 await connection.execute("ROLLBACK")

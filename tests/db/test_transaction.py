@@ -1,23 +1,30 @@
 """A transaction after its end, under two tasks, cancelled while it begins."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from saas.context import Principal, RequestOrigin, acting_as
+from saas.db.batch_items import BatchItem
 from saas.db.connection import PlatformConnection
 from saas.db.database import Database
 from saas.db.pool import Pool
+from saas.db.statements import Statement
 from saas.db.transaction import Transaction, platform_transaction, transaction
-from saas.errors import Unbound
+from saas.errors import SaasError, Unbound
+from saas.features.projects import projects as resource
 from saas.settings import Settings
 
 BOUND = (
     "SELECT current_setting('app.tenant_id', true), current_setting('app.actor', true), "
     "current_setting('app.request_id', true), current_setting('transaction_read_only')"
 )
+
+projects = resource.repository
 
 
 @pytest.fixture
@@ -159,3 +166,50 @@ async def test_snapshot_can_neither_write_nor_hold_up_vacuum_for_ever(database: 
 
     assert tuple(rows[0])[:3] == ("repeatable read", "on", "3min")
     assert rows[0][3]
+
+
+async def test_savepoints_go_out_with_what_follows(database: Database) -> None:
+    sent: list[str] = []
+    with acting_as(acting()):
+        connection = await database.app.acquire()
+        connection.add_query_logger(lambda record: sent.append(record.query))
+        database.app.release(connection)
+        async with transaction(database):
+            made = await projects.create_many([{"name": "Apollo"}, {"name": "Gemini"}])
+            await projects.batch([BatchItem(kind="delete", id=row.id) for row in made])
+    # asyncpg tells of a message once it has the loop again.
+    await asyncio.sleep(0)
+
+    controls = [sql for sql in sent if not sql.startswith(("WITH", "SELECT"))]
+    assert [re.sub("SET LOCAL [^;]*;", "", sql) for sql in controls] == [
+        "BEGIN;SAVEPOINT batch;SAVEPOINT item",
+        "RELEASE SAVEPOINT batch",
+        *("SAVEPOINT batch", "SAVEPOINT item"),
+        "RELEASE SAVEPOINT batch;COMMIT",
+    ]
+
+
+async def test_what_waits_to_go_out_is_dropped_with_what_it_belongs_to(database: Database) -> None:
+    with acting_as(acting()):
+        async with transaction(database) as work:
+            await work.fetch("SELECT 1")
+            await work.begin_attempt()
+            with pytest.raises(SaasError):
+                await work.fetch("SELECT 1 / 0")
+            await work.run_in_turn(Statement(text("SAVEPOINT late")), {}, can_wait=True)
+            await work.end_attempt()
+
+            assert (await work.fetch("SELECT 1"))[0][0] == 1
+
+
+async def test_what_waits_to_go_out_keeps_to_the_binding_of_its_time(database: Database) -> None:
+    """A tenant that is entered behind a savepoint would be left again with it."""
+    savepoint = Statement(text("SAVEPOINT item"))
+    async with platform_transaction(database) as work:
+        await work.fetch("SELECT 1")
+        with acting_as(someone := acting()):
+            await work.run_in_turn(savepoint, {}, can_wait=True)
+            await work.fetch("SELECT 1")
+            await work.fetch("ROLLBACK TO SAVEPOINT item")
+
+            assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)

@@ -33,7 +33,7 @@ class AuditLog(TenantRow):
 
 class AuditSet(TenantRow):
     """The entries of up to a hundred rows that one INSERT or UPDATE made or changed, as one row,
-    which takes a seventh of the room. Written by the triggers alone (`audit_inserted.py`,
+    which takes a quarter of the room or less. Written by the triggers alone (`audit_inserted.py`,
     `audit_many_updated.py`), read as single entries (`audit_entries.py`). Its `id` is that of its
     first entry, from which the others count up in the order of `ids`; `columns` has the values of
     each column in that order. Of new rows, unless it has those of `version`, what else is in them

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class DefinerFunction(NamedTuple):
     """`arguments` and `returns` are written as PostgreSQL prints them; `executors` are the roles
     that may call it, besides the owner. One that `is_stable` sees what the calling statement
-    sees."""
+    sees. `settings` hold while it runs."""
 
     name: str
     body: str

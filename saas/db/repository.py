@@ -185,6 +185,9 @@ async def perform(operation: Operation[Result]) -> Result:
                         step.statement, step.values, can_wait=step.can_wait
                     )
                 except SaasError as refusal:
+                    if not work.has_begun:
+                        # Of the whole work, and none of the statement's.
+                        raise
                     step = operation.throw(refusal)
                 else:
                     step = operation.send(rows)

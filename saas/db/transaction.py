@@ -98,6 +98,10 @@ class Transaction:
     def pool(self) -> Pool:
         return self._pool
 
+    @property
+    def has_begun(self) -> bool:
+        return self._connection is not None
+
     async def run_in_turn(
         self, statement: Statement, values: Mapping[str, Any], *, can_wait: bool = False
     ) -> Sequence[Any]:
@@ -223,6 +227,8 @@ class Transaction:
             raise refusal_for(error) from error
 
     async def _begin(self) -> TenantConnection:
+        # Gone where it does not begin, which is refused as a whole.
+        ahead = self._behind_those_ahead()
         principal = context.principal_or_none()
         lane = principal.tenant_id if self._lane is None and principal else self._lane
         connection = await self._pool.acquire(lane)
@@ -232,7 +238,7 @@ class Transaction:
             await answer
             connection = await self._pool.acquire(lane)
         try:
-            await connection.execute(f"{self._begin_command()};{self._behind_those_ahead()}")
+            await connection.execute(f"{self._begin_command()};{ahead}")
         except BaseException:
             # Cancelled on the way, it may have begun all the same, for this tenant and unknown to
             # asyncpg: the next one on this connection would work inside it.

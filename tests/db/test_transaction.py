@@ -1,8 +1,9 @@
 """A transaction after its end, under two tasks, cancelled while it begins."""
 
 import asyncio
+import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from saas.db.database import Database
 from saas.db.pool import Pool
 from saas.db.statements import Statement
 from saas.db.transaction import Transaction, platform_transaction, transaction
-from saas.errors import SaasError, Unbound
+from saas.errors import SaasError, TenantSuspended, TransactionFailed, Unavailable, Unbound
 from saas.features.projects import projects as resource
 from saas.settings import Settings
 
@@ -213,3 +214,38 @@ async def test_what_waits_to_go_out_keeps_to_the_binding_of_its_time(database: D
             await work.fetch("ROLLBACK TO SAVEPOINT item")
 
             assert (await work.fetch(BOUND))[0][0] == str(someone.tenant_id)
+
+
+@pytest.mark.parametrize("is_atomic", [True, False])
+async def test_refusal_to_begin_is_none_of_a_row(database: Database, is_atomic: bool) -> None:
+    """Savepoints wait for the BEGIN, so it fails inside of them."""
+    asked = itertools.count(1)
+
+    async def refuse() -> None:
+        raise TenantSuspended
+
+    def recheck() -> Awaitable[None] | None:
+        return refuse() if next(asked) == 1 else None
+
+    items = [BatchItem(kind="create", values={"name": name}) for name in ("Apollo", "Gemini")]
+    with acting_as(acting()):
+        async with Transaction(database.app, recheck=recheck) as work:
+            with pytest.raises(TenantSuspended):
+                await projects.batch(items, is_atomic=is_atomic)
+
+            assert (next(asked), work.has_begun) == (2, False)
+            assert (await projects.list()).items == []
+
+
+async def test_batch_behind_a_swallowed_error_is_not_done_in_part(database: Database) -> None:
+    with acting_as(acting()):
+        async with Transaction(database.app) as work:
+            await projects.batch([BatchItem(kind="create", values={"name": "Apollo"})])
+            with pytest.raises(SaasError):
+                await work.fetch("SELECT 1 / 0")
+            with pytest.raises(TransactionFailed):
+                await projects.batch([BatchItem(kind="create", values={"name": "Gemini"})])
+            with pytest.raises(Unavailable):
+                await work.commit()
+        async with transaction(database, read_only=True):
+            assert (await projects.list()).items == []

@@ -20,16 +20,15 @@ ACTIVE = """{0} ->> 'deleted_at' IS NULL AND {0} ->> 'revoked_at' IS NULL
 ACTOR = "coalesce(nullif(current_setting('app.actor', true), ''), 'role:' || session_user)"
 REQUEST = "nullif(current_setting('app.request_id', true), '')"
 IP = "nullif(current_setting('app.ip', true), '')"
-# What an update is called, by what it changed and whether the row was deleted. version, updated_at
-# and updated_by follow from any change; alone they are none, and it has no name.
-DONE = """CASE WHEN {0} = '{{}}' THEN '' WHEN NOT {0} ? 'deleted_at' THEN 'update'
-      WHEN {1} THEN 'restore' ELSE 'soft_delete' END"""
-CHANGED = f"""SELECT array_agg(c.key) INTO same
+# What an update changed, and what it is called by that and by whether the row was deleted. version,
+# updated_at and updated_by follow from any change; alone they are none, and it has no name.
+CHANGED = """SELECT array_agg(c.key) INTO same
       FROM jsonb_each(is_now) AS c WHERE c.value = was -> c.key;
-    same := same || '{{version,updated_at,updated_by}}';
+    same := same || '{version,updated_at,updated_by}';
     before := was - same;
     after := is_now - same;
-    done := {DONE.format("after", "was ->> 'deleted_at' IS NOT NULL")};"""
+    done := CASE WHEN after = '{}' THEN '' WHEN NOT after ? 'deleted_at' THEN 'update'
+      WHEN was ->> 'deleted_at' IS NOT NULL THEN 'restore' ELSE 'soft_delete' END;"""
 
 _IS_OF_ONE_SIZE = f"atttypid = ANY ('{OF_ONE_SIZE}'::regtype[])"
 _IS_KNOWN = f"attnotnull AND {_IS_OF_ONE_SIZE}"

@@ -34,7 +34,6 @@ class Transaction:
     """
 
     __slots__ = (
-        "_ahead",
         "_bound_before",
         "_connection",
         "_in_attempt",
@@ -47,6 +46,7 @@ class Transaction:
         "_recheck",
         "_streams",
         "_token",
+        "_waiting",
         "turn",
     )
 
@@ -72,7 +72,7 @@ class Transaction:
         self._in_attempt = False
         self._bound_before: Principal | None = None
         self._streams = 0
-        self._ahead: tuple[str, ...] = ()
+        self._waiting: tuple[str, ...] = ()
         self._on_commit: tuple[Callable[[], object], ...] = ()
 
     async def __aenter__(self) -> "Transaction":
@@ -110,7 +110,7 @@ class Transaction:
         connection = self._connection
         # Behind a rebind it would keep other settings than before it.
         if can_wait and (connection is None or self._is_bound(connection)) and not self._is_over:
-            self._ahead += (statement.sql,)
+            self._waiting += (statement.sql,)
             return ()
         return await self._fetch(statement.sql, statement.arguments(values))
 
@@ -185,8 +185,8 @@ class Transaction:
             raise Unbound("the transaction has ended: open one with transaction(...)")
         try:
             connection = self._connection or await self._begin()
-            if self._ahead:
-                await connection.execute(self._behind_those_ahead())
+            if self._waiting:
+                await connection.execute(self._message())
             if not self._is_bound(connection):
                 # One tenant per transaction: a principal entered since must not act here.
                 await connection.rebind()
@@ -199,10 +199,10 @@ class Transaction:
     def _is_bound(connection: TenantConnection) -> bool:
         return connection.bound_to is context.principal_or_none()
 
-    def _behind_those_ahead(self, *commands: str) -> str:
+    def _message(self, *commands: str) -> str:
         """What waits to go out, and then `commands`, in one message."""
-        ahead, self._ahead = self._ahead, ()
-        return ";".join((*ahead, *commands))
+        waiting, self._waiting = self._waiting, ()
+        return ";".join((*waiting, *commands))
 
     def _begun(self) -> TenantConnection:
         if self._connection is None:
@@ -217,18 +217,18 @@ class Transaction:
 
     async def _undo_to(self, savepoint: str, connection: TenantConnection) -> None:
         # What did not go out yet need not: after a failure nothing but this is carried out.
-        self._ahead = ()
+        self._waiting = ()
         await self._execute(connection, f"ROLLBACK TO SAVEPOINT {savepoint}")
 
     async def _execute(self, connection: TenantConnection, command: str) -> str:
         try:
-            return await connection.execute(self._behind_those_ahead(command))
+            return await connection.execute(self._message(command))
         except FAILURES as error:
             raise refusal_for(error) from error
 
     async def _begin(self) -> TenantConnection:
         # Gone where it does not begin, which is refused as a whole.
-        ahead = self._behind_those_ahead()
+        waiting = self._message()
         principal = context.principal_or_none()
         lane = principal.tenant_id if self._lane is None and principal else self._lane
         connection = await self._pool.acquire(lane)
@@ -238,7 +238,7 @@ class Transaction:
             await answer
             connection = await self._pool.acquire(lane)
         try:
-            await connection.execute(f"{self._begin_command()};{ahead}")
+            await connection.execute(f"{self._begin_command()};{waiting}")
         except BaseException:
             # Cancelled on the way, it may have begun all the same, for this tenant and unknown to
             # asyncpg: the next one on this connection would work inside it.
@@ -253,7 +253,7 @@ class Transaction:
         return "BEGIN READ ONLY" if self._read_only else "BEGIN"
 
     async def _rollback(self, connection: TenantConnection) -> None:
-        self._connection, self._ahead = None, ()
+        self._connection, self._waiting = None, ()
         try:
             async with asyncio.timeout(_ROLLBACK_SECONDS):
                 await connection.execute("ROLLBACK")
